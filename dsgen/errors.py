@@ -1,0 +1,90 @@
+"""Every expected failure, with its exit code.
+
+A message is one line of three parts: what happened, where, and what to do next.
+"""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of `python -m harness` and `python -m dsgen` (nox turns all of them into 1)."""
+
+    DONE = 0
+    USAGE = 2
+    ENGINE = 3
+    IMAGE_BUILD = 4
+    DEVICE = 5
+    DATA_SET = 6
+    PATH = 7
+    RANK_DIED = 8
+    OUT_OF_MEMORY = 9
+    STALLED = 10
+    RESULT = 11
+    AU_BELOW = 20
+    REGRESSION = 21
+    NOT_COMPARABLE = 22
+    BUG = 70
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+EXIT_CODE_MEANING = {
+    ExitCode.DONE: "done, whatever the verdict",
+    ExitCode.USAGE: "usage or configuration",
+    ExitCode.ENGINE: "engine absent, too old or lost",
+    ExitCode.IMAGE_BUILD: "image build failed",
+    ExitCode.DEVICE: "device or driver",
+    ExitCode.DATA_SET: "data set absent, incomplete, corrupt, other or too small",
+    ExitCode.PATH: "path not writable, foreign files, no space, locked",
+    ExitCode.RANK_DIED: "rank or container died",
+    ExitCode.OUT_OF_MEMORY: "out of memory",
+    ExitCode.STALLED: "time limit or stall",
+    ExitCode.RESULT: "result incomplete or self-check failed",
+    ExitCode.AU_BELOW: "AU below --require-au",
+    ExitCode.REGRESSION: "regression",
+    ExitCode.NOT_COMPARABLE: "results not comparable",
+    ExitCode.BUG: "a bug, with its traceback",
+    ExitCode.INTERRUPTED: "interrupted (SIGINT)",
+    ExitCode.TERMINATED: "terminated (SIGTERM)",
+}
+
+
+class FeedrateError(Exception):
+    """An expected failure: `what` happened, `where`, what to do `then`."""
+
+    exit_code = ExitCode.USAGE
+
+    def __init__(self, what: str, *, where: str = "", then: str = "") -> None:
+        self.what = what
+        self.where = where
+        self.then = then
+        message = f"{what}: {where}" if where else what
+        super().__init__(f"{message}; {then}" if then else message)
+
+
+class DsgenError(FeedrateError):
+    """Root of what data set code raises."""
+
+
+class UsageError(DsgenError):
+    """A flag or value that cannot be meant."""
+
+    exit_code = ExitCode.USAGE
+
+
+class DataSetError(DsgenError):
+    """The data set is absent, incomplete, corrupt, of another kind, or too small."""
+
+    exit_code = ExitCode.DATA_SET
+
+
+class PathError(DsgenError):
+    """The directory cannot take the data set: rights, foreign files, space, lock."""
+
+    exit_code = ExitCode.PATH
+
+
+class WriterDiedError(DsgenError):
+    """A process that writes or reads segments died before its time."""
+
+    exit_code = ExitCode.RANK_DIED

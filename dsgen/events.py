@@ -1,0 +1,33 @@
+"""What a running command says: one JSON object a line on standard output.
+
+The harness reads these lines to draw progress; with a person at the terminal `__main__` prints
+sentences instead. Every event has a `kind`; counts are running totals, never differences.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Emit = Callable[[Mapping[str, Any]], None]
+
+
+def emit_json(event: Mapping[str, Any]) -> None:
+    """Write one event as a line of JSON and flush it."""
+    sys.stdout.write(json.dumps(event, separators=(",", ":")) + "\n")
+    sys.stdout.flush()
+
+
+def progress(task: str, done_bytes: int, total_bytes: int) -> dict[str, Any]:
+    """Return the event that moves a bar: `task` is what runs, the totals are bytes."""
+    return {"kind": "progress", "task": task, "done_bytes": done_bytes, "total_bytes": total_bytes}
+
+
+def notice(text: str) -> dict[str, Any]:
+    """Return the event of a sentence that the user should read."""
+    return {"kind": "notice", "text": text}
+
+
+def error(exit_code: int, text: str) -> dict[str, Any]:
+    """Return the event of an expected failure, before the process ends with `exit_code`."""
+    return {"kind": "error", "exit_code": exit_code, "text": text}

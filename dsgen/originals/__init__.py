@@ -1,0 +1,1 @@
+"""Facts of the original data sets, as data files: shapes and counts, never their content."""

@@ -1,0 +1,78 @@
+"""Where commands run: a container engine or plain processes, behind one protocol.
+
+A job's command line is the same for every engine, because directories are mounted at the path
+that they have on the host.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mount:
+    """A directory of the host that the job sees at the same absolute path."""
+
+    path: Path
+    read_only: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """One command: `arguments` follow `python` (for instance `-m dsgen generate ...`).
+
+    Args:
+        name: short, for container names and messages: `generate-imseg`.
+        mounts: what the command may see; data to be read only is mounted so.
+        log: receives standard error, line by line.
+        memory_bytes: limit for the whole job, page cache included; None for no limit.
+        timeout_s: the job is stopped when it takes longer; None waits for ever.
+        extra_processes: how many processes it starts (for pids limits and shm), a hint.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    mounts: tuple[Mount, ...]
+    log: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    memory_bytes: int | None = None
+    shm_bytes: int = 1 << 30
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobExit:
+    """How a job ended. `tail` holds the last lines of standard error."""
+
+    code: int
+    out_of_memory: bool = False
+    timed_out: bool = False
+    tail: Sequence[str] = ()
+
+
+class Engine(Protocol):
+    """A place to run jobs. `reason` says why this engine was chosen, for the result."""
+
+    name: str
+    reason: str
+
+    def prepare(self, say: Callable[[str], None]) -> None:
+        """Make the engine ready (build the image); `say` receives a line at a time.
+
+        Raises:
+            EngineError: the engine is absent or too old.
+            ImageBuildError: with the build's last lines.
+        """
+
+    def run(self, job: Job, on_line: Callable[[str], None]) -> JobExit:
+        """Run `job` to its end; `on_line` receives each line of its standard output.
+
+        Whatever ends this call - the job, an error, StopRequested - nothing of the job is left.
+
+        Raises:
+            EngineError: the engine was lost while the job ran.
+        """
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a result should say of the engine: versions, image key, cgroup version."""

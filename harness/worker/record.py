@@ -1,0 +1,115 @@
+"""The rows that a rank records. Analysis, similarity and foreign traces all speak in them.
+
+All times are CLOCK_MONOTONIC nanoseconds of the machine that ran the rank; one wall anchor per
+rank (worker.json) ties them to the calendar. Files: `trace/rank-00000.npy` (ROW),
+`steps/rank-00000.npy` (STEP), `steps/windows-00000.npy` (WINDOW), `trace/files.json`.
+"""
+
+from enum import IntEnum
+
+import numpy as np
+
+
+class Op(IntEnum):
+    """The system call of a row."""
+
+    OPEN = 1
+    READ = 2
+    PREAD = 3
+    WRITE = 4
+    FSYNC = 5
+    CLOSE = 6
+    LSEEK = 7
+    FSTAT = 8
+    DUP = 9
+
+
+class FileClass(IntEnum):
+    """What the file is to its workload."""
+
+    OTHER = 0
+    X = 1
+    Y = 2
+    RECORD = 3
+    CHECKPOINT = 4
+
+
+class Phase(IntEnum):
+    """What the rank was doing."""
+
+    TRAIN = 1
+    EVAL = 2
+    CHECKPOINT = 3
+
+
+# One row per call. offset and requested are -1 where the call has none; returned is the call's
+# result (bytes, or a descriptor for open), errno 0 for success. loader 0 is the rank's main
+# thread, 1.. its loader workers.
+ROW = np.dtype(
+    [
+        ("t0_ns", "<i8"),
+        ("t1_ns", "<i8"),
+        ("cpu_ns", "<i8"),
+        ("offset", "<i8"),
+        ("requested", "<i8"),
+        ("returned", "<i8"),
+        ("file", "<u4"),
+        ("epoch", "<u4"),
+        ("step", "<u4"),
+        ("rank", "<u2"),
+        ("loader", "<u2"),
+        ("op", "<u1"),
+        ("class", "<u1"),
+        ("phase", "<u1"),
+        ("errno", "<u1"),
+    ]
+)
+
+# One row per training step and rank, epochs and steps from 1. Step 0 is the barrier that opens
+# the epoch's window: only its barrier_end_ns counts, the other times equal it. Times of a step:
+# load_start <= load_end <= compute_end <= barrier_end, each in the rank's own main thread.
+# declared_ns: what the accelerator's profile says the step takes. io_wall_ns, io_cpu_ns: wall and
+# thread CPU time within data calls made for this step's batch (by whichever thread read it);
+# io_blocked_ns: the part of [load_start, load_end] that the batch's data calls explain, runqueue
+# excluded (equal to io_wall - io_cpu - their runqueue when the main thread reads itself; with
+# loader workers the overlap of the delivering worker's calls with the wait). runqueue_ns: the
+# main thread's wait for a core over the whole step. bytes: returned by data reads of the batch.
+STEP = np.dtype(
+    [
+        ("epoch", "<u4"),
+        ("step", "<u4"),
+        ("load_start_ns", "<i8"),
+        ("load_end_ns", "<i8"),
+        ("compute_end_ns", "<i8"),
+        ("barrier_end_ns", "<i8"),
+        ("declared_ns", "<i8"),
+        ("io_wall_ns", "<i8"),
+        ("io_cpu_ns", "<i8"),
+        ("io_blocked_ns", "<i8"),
+        ("load_cpu_ns", "<i8"),  # the main thread's CPU time within [load_start, load_end]
+        ("load_runqueue_ns", "<i8"),  # its wait for a core within the same interval
+        ("runqueue_ns", "<i8"),
+        ("bytes", "<i8"),
+    ]
+)
+
+# One row per phase of an epoch and rank (train; eval; one checkpoint at the end, epoch = last).
+# rchar: growth of /proc/self/io rchar between the snapshots, their own cost already taken off;
+# other_read_bytes: reads in the window that are not data (schedstat, for one); row_bytes: sum of
+# `returned` over the window's data-read rows. The self-check: rchar == row_bytes +
+# other_read_bytes. device_bytes: growth of read_bytes, -1 where it cannot be known.
+WINDOW = np.dtype(
+    [
+        ("epoch", "<u4"),
+        ("phase", "<u1"),
+        ("start_ns", "<i8"),
+        ("end_ns", "<i8"),
+        ("rchar", "<i8"),
+        ("other_read_bytes", "<i8"),
+        ("row_bytes", "<i8"),
+        ("asked_bytes", "<i8"),  # sum of `requested`, short reads at the end of a file included
+        ("device_bytes", "<i8"),
+        ("cpu_ns", "<i8"),  # the process, all threads
+        ("samples", "<i8"),
+    ]
+)

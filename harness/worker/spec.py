@@ -1,0 +1,56 @@
+"""The order a worker process receives: one JSON object, written by the host, read here."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+Cache = Literal["cold", "once", "warm", "asis"]
+Buffer = Literal["fresh", "reuse"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepTime:
+    """Declared time of a synchronised step: normal, never below zero, one draw for all ranks."""
+
+    mean_s: float
+    sd_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerSpec:
+    """Everything a training run needs to know inside its container.
+
+    Directories are absolute and the same inside and outside. `eval_from` 0 means no evaluation;
+    evaluation runs after epoch e when e >= eval_from and (e - eval_from) % eval_every == 0.
+    `evaluation_case_s` None reads the evaluation cases back to back.
+    """
+
+    workload: str
+    data_dir: str
+    out_dir: str
+    checkpoint_dir: str | None
+    checkpoint_bytes: int
+    accelerators: int
+    batch_size: int
+    epochs: int
+    seed: int
+    eval_from: int
+    eval_every: int
+    loader_workers: int
+    prefetch_batches: int
+    buffer: Buffer
+    cache: Cache
+    step_time: StepTime
+    evaluation_case_s: float | None
+
+    def to_json(self) -> str:
+        """Return the spec as JSON with sorted keys."""
+        return json.dumps(asdict(self), sort_keys=True, indent=1)
+
+    @classmethod
+    def read(cls, path: Path) -> "WorkerSpec":
+        """Read what `to_json` wrote."""
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        values["step_time"] = StepTime(**values["step_time"])
+        return cls(**values)
