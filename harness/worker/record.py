@@ -68,12 +68,12 @@ ROW = np.dtype(
 # One row per training step and rank, epochs and steps from 1. Step 0 is the barrier that opens
 # the epoch's window: only its barrier_end_ns counts, the other times equal it. Times of a step:
 # load_start <= load_end <= compute_end <= barrier_end, each in the rank's own main thread.
-# declared_ns: what the accelerator's profile says the step takes. io_wall_ns, io_cpu_ns: wall and
-# thread CPU time within data calls made for this step's batch (by whichever thread read it);
-# io_blocked_ns: the part of [load_start, load_end] that the batch's data calls explain, runqueue
-# excluded (equal to io_wall - io_cpu - their runqueue when the main thread reads itself; with
-# loader workers the overlap of the delivering worker's calls with the wait). runqueue_ns: the
-# main thread's wait for a core over the whole step. bytes: returned by data reads of the batch.
+# declared_ns: what the accelerator's profile says the step takes. io_wall_ns, io_cpu_ns, bytes:
+# within the data calls made for this step's batch, by whichever thread read it; prefetched reads
+# may lie before load_start. wait_*: where the interval [load_start, load_end] went, as the thread
+# that delivered the batch spent it: blocked in data calls, CPU in data calls, CPU elsewhere, and
+# ready but without a core; what is missing to the interval is unexplained. runqueue_ns: the main
+# thread's wait for a core over the whole step.
 STEP = np.dtype(
     [
         ("epoch", "<u4"),
@@ -85,9 +85,10 @@ STEP = np.dtype(
         ("declared_ns", "<i8"),
         ("io_wall_ns", "<i8"),
         ("io_cpu_ns", "<i8"),
-        ("io_blocked_ns", "<i8"),
-        ("load_cpu_ns", "<i8"),  # the main thread's CPU time within [load_start, load_end]
-        ("load_runqueue_ns", "<i8"),  # its wait for a core within the same interval
+        ("wait_storage_ns", "<i8"),
+        ("wait_io_cpu_ns", "<i8"),
+        ("wait_decode_cpu_ns", "<i8"),
+        ("wait_runqueue_ns", "<i8"),
         ("runqueue_ns", "<i8"),
         ("bytes", "<i8"),
     ]
