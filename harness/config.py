@@ -1,0 +1,225 @@
+"""The configuration of a run: defaults, a preset, the user's file and flags become one value."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from dsgen.workloads import WORKLOADS
+from harness.document import (
+    DEFAULT_PRESET,
+    Document,
+    builtin_layers,
+    find_builtin,
+    profiles_of,
+    read_document,
+    user_layer,
+)
+from harness.errors import ConfigError
+from harness.flags import flag_layers
+from harness.options import Layer, Options, Problem, merge_layers, nearest, option_types
+from harness.profiles import Profile, covers, step_time
+from harness.worker.spec import StepTime
+
+# In no file: each follows from other options where it is not set.
+_DERIVED: Final = frozenset({"checkpoint", "batch_size", "eval_from"})
+_PATHS: Final = ("data", "results", "checkpoint", "image_archive")
+
+
+class Config(Options, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Every option with its value, and what follows from them."""
+
+    workload: str
+    preset: str
+    device: Profile
+    step_time: StepTime
+    extrapolated: bool
+
+
+def resolve(workload: str, namespace: argparse.Namespace, cwd: Path) -> Config:
+    """Return the configuration of `workload` for flags that `harness.flags.add_flags` defined.
+
+    Args:
+        workload: name in `dsgen.workloads.WORKLOADS`.
+        namespace: what argparse made of them.
+        cwd: absolute; where relative paths start and feedrate.toml is looked for first.
+
+    Raises:
+        ConfigError: with every problem found, a line each.
+    """
+    builtin = read_document(find_builtin(cwd))
+    own: str | None = getattr(namespace, "config", None)
+    problems: list[Problem] = []
+    flags = flag_layers(namespace, problems)
+    return build_config(
+        workload,
+        builtin,
+        user=None if own is None else read_document(cwd / Path(own).expanduser()),
+        flags=flags,
+        preset=getattr(namespace, "preset", None) or DEFAULT_PRESET,
+        cwd=cwd,
+        problems=problems,
+    )
+
+
+def build_config(
+    workload: str,
+    builtin: Document,
+    *,
+    cwd: Path,
+    user: Document | None = None,
+    flags: Sequence[Layer] = (),
+    preset: str = DEFAULT_PRESET,
+    problems: Sequence[Problem] = (),
+) -> Config:
+    """Return the configuration that files and flags give, without looking at the machine.
+
+    Args:
+        workload: name in `dsgen.workloads.WORKLOADS`.
+        builtin: defaults, presets and profiles.
+        cwd: absolute; where relative paths start.
+        user: options without a table, and profiles.
+        flags: layers above the files, later ones above earlier ones.
+        preset: one of the workload's presets.
+        problems: found before.
+
+    Raises:
+        ConfigError: with every problem found, a line each.
+    """
+    if workload not in WORKLOADS:
+        then = f"use one of {', '.join(WORKLOADS)}"
+        raise ConfigError("unknown workload", where=repr(workload), then=then)
+    found = list(problems)
+    layers = builtin_layers(builtin, workload, preset, found)
+    profiles = profiles_of(builtin, workload, found)
+    if user is not None:
+        layers.append(user_layer(user, found))
+        profiles |= profiles_of(user, workload, found)
+    values, places = merge_layers([*layers, *flags], found)
+    found += _missing(places, builtin)
+    device = _device(values, profiles, places, found)
+    _derive(values, places, device, cwd)
+    found += _contradictions(values, places, workload)
+    declared = _declared(values, device, found)
+    if found or device is None or declared is None:
+        raise _config_error(found)
+    extrapolated = not covers(device, values["accelerators"], values["batch_size"])
+    return Config(
+        **values,
+        workload=workload,
+        preset=preset,
+        device=device,
+        step_time=declared,
+        extrapolated=extrapolated,
+    )
+
+
+def config_json(config: Config) -> dict[str, Any]:
+    """Return what goes to config.json: every value after defaults, units in the names."""
+    values: dict[str, Any] = msgspec.to_builtins(config, enc_hook=str)
+    return values
+
+
+def config_notices(config: Config) -> list[str]:
+    """Return the sentences about the profile that everything made with it has to say."""
+    notices = []
+    if config.device.note:
+        notices.append(f"Profile {config.profile}: {config.device.note}.")
+    if config.extrapolated:
+        notices.append(
+            f"Profile {config.profile} is used outside the range it was measured in: "
+            f"{config.accelerators} accelerators with batch size {config.batch_size} are "
+            f"extrapolated to {config.step_time.mean_s:.4g} s a step."
+        )
+    return notices
+
+
+def _missing(places: Mapping[str, str], builtin: Document) -> list[Problem]:
+    then = "take the whole file that comes with Feedrate, and give your changes by --config"
+    return [
+        Problem(what=f"{key} is not set", where=builtin.name, then=then)
+        for key, (field, _) in option_types().items()
+        if field not in places.keys() | _DERIVED
+    ]
+
+
+def _device(
+    values: Mapping[str, Any],
+    profiles: Mapping[str, Profile],
+    places: Mapping[str, str],
+    problems: list[Problem],
+) -> Profile | None:
+    name: str | None = values.get("profile")
+    if name is None:
+        return None
+    if name not in profiles:
+        near = nearest(name, profiles)
+        then = f"did you mean {near}?" if near else f"use one of {', '.join(profiles)}"
+        what = f"unknown profile {name!r}"
+        problems.append(Problem(what=what, where=places["profile"], then=then))
+    return profiles.get(name)
+
+
+def _derive(
+    values: dict[str, Any], places: Mapping[str, str], device: Profile | None, cwd: Path
+) -> None:
+    """Make paths absolute and fill in what was not set; a value that was refused stays absent."""
+    for key in _PATHS:
+        if values.get(key) is not None:
+            values[key] = cwd / values[key].expanduser()
+    if "checkpoint" not in places and "data" in values:
+        values["checkpoint"] = values["data"] / "checkpoint"
+    if "batch_size" not in places and device is not None:
+        values["batch_size"] = device.reference_batch
+    if "eval_from" not in places and "epochs" in values:
+        values["eval_from"] = (values["epochs"] + 1) // 2
+
+
+def _contradictions(
+    values: Mapping[str, Any], places: Mapping[str, str], workload: str
+) -> list[Problem]:
+    """Return the problems of values that are fine one by one; refused ones are left out."""
+    problems: list[Problem] = []
+
+    def refuse(field: str, what: str, then: str) -> None:
+        problems.append(Problem(what=what, where=places[field], then=then))
+
+    laws = WORKLOADS[workload].LAWS
+    law, epochs = values.get("law", laws[0]), values.get("epochs", float("inf"))
+    evaluation, warmup = values.get("eval_from", 0), values.get("warmup_epochs", 0)
+    if law not in laws:
+        refuse("law", f"unknown law {law!r}", f"{workload} has {', '.join(laws)}")
+    if evaluation > epochs:
+        what = f"evaluation from epoch {evaluation} of {epochs} would never happen"
+        refuse("eval_from", what, f"give 1 to {epochs}, or 0 for no evaluation")
+    if warmup >= epochs:
+        what = f"{warmup} of {epochs} epochs are warm-up: none would be measured"
+        refuse("warmup_epochs", what, f"stay below {epochs}")
+    if values.get("memory_bytes") and values.get("engine") == "local":
+        what = "plain processes cannot be held to a memory limit"
+        refuse("memory_bytes", what, "use the docker engine, or no limit")
+    return problems
+
+
+def _declared(
+    values: Mapping[str, Any], device: Profile | None, problems: list[Problem]
+) -> StepTime | None:
+    needed = ("accelerators", "batch_size", "extrapolate")
+    if device is None or any(key not in values for key in needed):
+        return None
+    accelerators, batch_size, extrapolate = (values[key] for key in needed)
+    try:
+        return step_time(device, accelerators, batch_size, extrapolate=extrapolate)
+    except ConfigError as error:
+        problems.append(Problem.of(error))
+        return None
+
+
+def _config_error(problems: Sequence[Problem]) -> ConfigError:
+    errors = [ConfigError(found.what, where=found.where, then=found.then) for found in problems]
+    if len(errors) == 1:
+        return errors[0]
+    lines = "".join(f"\n  {error}" for error in errors)
+    return ConfigError(f"{len(errors)} problems in the configuration{lines}")

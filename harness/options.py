@@ -1,0 +1,237 @@
+"""The options of a run: their types, and how a value from a file or a flag becomes one."""
+
+import difflib
+import math
+import types
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+
+import msgspec
+from msgspec import Meta
+
+from dsgen.errors import UsageError
+from dsgen.size import parse_size
+from harness.errors import ConfigError
+from harness.worker.spec import Buffer, Cache
+
+Count = Annotated[int, Meta(ge=1)]
+CountOrZero = Annotated[int, Meta(ge=0)]
+# Ranks and loaders are numbered by 16 bits in a trace (harness/worker/record.py).
+Accelerators = Annotated[int, Meta(ge=1, le=65_535)]
+LoaderWorkers = Annotated[int, Meta(ge=0, le=65_534)]
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a user may set, after defaults. Sizes are bytes, paths absolute, None switches off."""
+
+    data: Path
+    results: Path
+    checkpoint: Path | None
+    size_bytes: Count
+    law: str
+    seed: CountOrZero
+    processes: CountOrZero
+    accelerators: Accelerators
+    profile: str
+    batch_size: Count
+    epochs: Count
+    warmup_epochs: CountOrZero
+    eval_from: CountOrZero
+    eval_every: Count
+    loader_workers: LoaderWorkers
+    prefetch_batches: Count
+    buffer: Buffer
+    cache: Cache
+    checkpoint_bytes: Count
+    memory_bytes: Count | None
+    engine: Literal["auto", "docker", "local"]
+    image_archive: Path | None
+    require_au: Annotated[float, Meta(gt=0, le=1)] | None
+    max_duration_s: Annotated[float, Meta(gt=0)] | None
+    extrapolate: bool
+    dry_run: bool
+    json: bool
+
+
+# A key that people write -> the field, which carries the unit. All others are the same.
+_FIELDS: Final = {
+    "size": "size_bytes",
+    "memory": "memory_bytes",
+    "max_duration": "max_duration_s",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """One thing that cannot be meant, in the three parts of an error's line."""
+
+    what: str
+    where: str
+    then: str
+
+    @classmethod
+    def of(cls, error: ConfigError) -> "Problem":
+        """Return the problem that `error` tells of, to be shown among others."""
+        return cls(what=error.what, where=error.where, then=error.then)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Layer:
+    """Values from one place; `is_text` where all are text, as flags are.
+
+    `place` is what a message says, with `{key}` and `{flag}` to be filled in.
+    """
+
+    place: str
+    values: Mapping[str, Any]
+    is_text: bool = False
+
+    def where(self, key: str) -> str:
+        """Return where `key` was set, as a message says it."""
+        return self.place.replace("{key}", key).replace("{flag}", key.replace("_", "-"))
+
+
+def option_types() -> dict[str, tuple[str, Any]]:
+    """Return every key that people write -> its field's name and type."""
+    keys = {field: key for key, field in _FIELDS.items()}
+    fields = msgspec.structs.fields(Options)
+    return {keys.get(field.name, field.name): (field.name, field.type) for field in fields}
+
+
+def merge_layers(
+    layers: Iterable[Layer], problems: list[Problem]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return field -> value and field -> where it was set; a later layer wins.
+
+    A field whose value is refused anywhere is left out of the values, so that no second problem
+    follows from the first. `problems` receives what cannot be meant.
+    """
+    types_by_key = option_types()
+    merged: dict[str, Any] = {}
+    places: dict[str, str] = {}
+    refused: set[str] = set()
+    for layer in layers:
+        values, bad = convert_table(layer, types_by_key, problems)
+        merged |= values
+        refused |= bad
+        known = layer.values.keys() & types_by_key.keys()
+        places |= {types_by_key[key][0]: layer.where(key) for key in known}
+    return {field: value for field, value in merged.items() if field not in refused}, places
+
+
+def convert_table(
+    layer: Layer, known: Mapping[str, tuple[str, Any]], problems: list[Problem]
+) -> tuple[dict[str, Any], set[str]]:
+    """Return field -> value of a layer's values, and the fields whose values were refused.
+
+    Args:
+        layer: the values as they were written.
+        known: key -> field and type.
+        problems: receives one problem for each unknown key and each value refused.
+    """
+    converted: dict[str, Any] = {}
+    refused: set[str] = set()
+    for key, value in layer.values.items():
+        if key not in known:
+            problems.append(unknown_key(key, layer.where(key), known))
+            continue
+        field, kind = known[key]
+        try:
+            converted[field] = convert_value(field, kind, value, is_text=layer.is_text)
+        except (ValueError, UsageError) as refusal:
+            refused.add(field)
+            then = refusal.then if isinstance(refusal, UsageError) else str(refusal)
+            what = f"{key} is {value!r}"
+            problems.append(Problem(what=what, where=layer.where(key), then=then))
+    return converted, refused
+
+
+def unknown_key(key: str, where: str, known: Iterable[str]) -> Problem:
+    """Return the problem of a key that nobody reads, with the key that was probably meant."""
+    names = list(known)
+    near = nearest(key, names)
+    then = f"did you mean {near}?" if near else f"known are {', '.join(names)}"
+    return Problem(what=f"unknown key {key!r}", where=where, then=then)
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word most like `word`, None if none is much like it."""
+    folded = word.strip().lower().replace("-", "_")
+    near = difflib.get_close_matches(folded, list(known), n=1, cutoff=0.5)
+    return near[0] if near else None
+
+
+def convert_value(field: str, kind: Any, value: Any, *, is_text: bool) -> Any:
+    """Return `value` as the type `kind`; fields that end in `_bytes` take sizes such as 16GB.
+
+    Raises:
+        ValueError: it cannot be meant; the message says what to give instead.
+        UsageError: it is no size.
+    """
+    kinds = _alternatives(kind)
+    if value == "none" and type(None) in kinds:
+        return None
+    if field.endswith("_bytes") and _is_size(value):
+        return parse_size(str(value))
+    advice = f"give {expectation(kind)}"
+    if Path in kinds:
+        if not isinstance(value, str) or not value or "\0" in value:
+            raise ValueError(advice)
+        return Path(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(advice)
+    try:
+        converted = msgspec.convert(value, kind, strict=not is_text)
+    except msgspec.ValidationError as error:
+        raise ValueError(advice) from error
+    if converted is None or (isinstance(converted, float) and not math.isfinite(converted)):
+        raise ValueError(advice)
+    return converted
+
+
+def expectation(kind: Any) -> str:
+    """Return in words what a value of the type `kind` looks like."""
+    texts = [_expectation(one) for one in _alternatives(kind) if one is not type(None)]
+    if type(None) in _alternatives(kind):
+        texts.append('"none"')
+    return ", or ".join(texts)
+
+
+_WORDS: Final = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    Path: "a path",
+}
+
+
+def _expectation(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(get_args(kind))}"
+    if get_origin(kind) is tuple:
+        return "[from, to]"
+    if get_origin(kind) is not Annotated:
+        return _WORDS[kind] if kind in _WORDS else f"a table of {', '.join(kind.__struct_fields__)}"
+    base, *metas = get_args(kind)
+    return ", ".join([_expectation(base), *(text for meta in metas for text in _bounds(meta))])
+
+
+def _bounds(meta: Meta) -> Sequence[str]:
+    named = {"at least": meta.ge, "above": meta.gt, "at most": meta.le, "below": meta.lt}
+    texts = [f"{words} {bound}" for words, bound in named.items() if bound is not None]
+    if meta.min_length:
+        texts.append("not empty")
+    return [*texts, f"of the form {meta.pattern}"] if meta.pattern else texts
+
+
+def _alternatives(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+
+
+def _is_size(value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, str | int) and not isinstance(value, bool)
