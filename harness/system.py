@@ -83,9 +83,9 @@ def system_json(facts: SystemFacts) -> dict[str, Any]:
 
 
 def parse_cpuinfo(text: str) -> dict[str, str]:
-    """Return the fields of the first processor of a /proc/cpuinfo text.
+    r"""Return the fields of the first processor of a /proc/cpuinfo text.
 
-    >>> parse_cpuinfo("processor\\t: 0\\nmodel name\\t: X 1\\n\\nprocessor\\t: 1\\n")
+    >>> parse_cpuinfo("processor\t: 0\nmodel name\t: X 1\n\nprocessor\t: 1\n")
     {'processor': '0', 'model name': 'X 1'}
     """
     first = text.lstrip().partition("\n\n")[0]
