@@ -8,7 +8,7 @@ from dsgen.errors import UsageError
 _DECIMAL = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _BINARY = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 _UNITS = {**_DECIMAL, **_BINARY}
-_NUMBER = re.compile(r"(?P<number>\d+(?:\.\d+)?(?:[eE]\+?\d+)?)\s*(?P<unit>[A-Za-z]*)")
+_NUMBER = re.compile(r"(?P<number>\d+(?:\.\d+)?(?:[eE]\+?\d+)?)\s*(?P<unit>[A-Za-z]*)", re.ASCII)
 
 
 def parse_size(text: str) -> int:

@@ -1,0 +1,124 @@
+"""`python -m dsgen`: generate, verify and remove data sets, with no engine and no harness."""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from dsgen.command import OneLineParser, count_argument, exit_codes, run_command, size_argument
+from dsgen.errors import ExitCode
+from dsgen.events import Emit, emit_json, notice
+from dsgen.remove import remove
+from dsgen.size import echo_size, format_size
+from dsgen.verify import check_sound, verify
+from dsgen.workloads import WORKLOADS, plan
+from dsgen.write import generate
+
+
+def main(arguments: Sequence[str] | None = None) -> ExitCode:
+    """Run one command and return its exit code."""
+    options = _parser().parse_args(arguments)
+    emit: Emit = emit_json if options.events else print_event
+    return run_command(
+        partial(options.run, options, emit), emit_error=emit if options.events else None
+    )
+
+
+def print_event(event: Mapping[str, Any]) -> None:
+    """Print an event as a line for a person: notices whole, progress as it grows."""
+    if event["kind"] == "notice":
+        print(event["text"], flush=True)
+    elif event["kind"] == "progress" and event["done_bytes"] == event["total_bytes"]:
+        peak = event.get("peak_process_bytes")
+        memory = f", at most {format_size(peak)} of memory a process" if peak else ""
+        print(f"{event['task']}: {format_size(event['total_bytes'])} done{memory}", flush=True)
+
+
+def generate_into(
+    workload: str,
+    directory: Path,
+    *,
+    size_bytes: int,
+    law: str | None,
+    seed: int,
+    processes: int,
+    emit: Emit,
+) -> ExitCode:
+    """Generate a data set in `directory`, saying first what it will be."""
+    layout = plan(workload, size_bytes=size_bytes, law=law, seed=seed)
+    emit(notice(f"asked for {echo_size(size_bytes)}"))
+    emit(
+        notice(
+            f"{workload}, law {layout.parameters.law}, seed {seed}: {len(layout.files)} files, "
+            f"{layout.samples('train')} training and {layout.samples('eval')} evaluation samples, "
+            f"{layout.data_bytes:,} bytes"
+        )
+    )
+    if layout.samples("train") + layout.samples("eval") == 1 and layout.data_bytes > size_bytes:
+        emit(notice("the size is below one sample: the data set has one"))
+    generate(layout, directory, processes=processes, emit=emit)
+    return ExitCode.DONE
+
+
+def available_processes() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def _generate(options: argparse.Namespace, emit: Emit) -> ExitCode:
+    return generate_into(
+        options.workload,
+        options.output,
+        size_bytes=options.size,
+        law=options.law,
+        seed=options.seed,
+        processes=options.processes,
+        emit=emit,
+    )
+
+
+def _verify(options: argparse.Namespace, emit: Emit) -> ExitCode:
+    findings = verify(options.directory, processes=options.processes, emit=emit)
+    check_sound(findings, options.directory)
+    emit(notice(f"{options.directory}: every byte is as its manifest says"))
+    return ExitCode.DONE
+
+
+def _remove(options: argparse.Namespace, emit: Emit) -> ExitCode:
+    remove(options.directory, emit=emit)
+    return ExitCode.DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = OneLineParser(
+        prog="python -m dsgen",
+        description=__doc__,
+        epilog=exit_codes(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    make = verbs.add_parser("generate", help="make a data set, or continue or repair one")
+    make.add_argument("workload", choices=sorted(WORKLOADS))
+    make.add_argument("--output", type=Path, required=True, metavar="DIR")
+    make.add_argument("--size", type=size_argument, required=True, metavar="SIZE")
+    make.add_argument("--law", metavar="NAME", help="law of sizes; default: the workload's first")
+    make.add_argument("--seed", type=int, default=1, metavar="INT")
+    make.set_defaults(run=_generate)
+    check = verbs.add_parser("verify", help="read every byte and compare with the manifest")
+    check.add_argument("directory", type=Path)
+    check.set_defaults(run=_verify)
+    delete = verbs.add_parser("remove", help="delete one data set")
+    delete.add_argument("directory", type=Path)
+    delete.set_defaults(run=_remove, processes=1)
+    for verb in (make, check):
+        verb.add_argument("--processes", type=count_argument, default=available_processes())
+    for verb in (make, check, delete):
+        verb.add_argument("--events", action="store_true", help="JSON lines on standard output")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

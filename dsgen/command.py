@@ -1,0 +1,81 @@
+"""What every command line here does alike: one-line errors, exit codes, signals."""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import NoReturn
+
+from dsgen.errors import EXIT_CODE_MEANING, ExitCode, FeedrateError, UsageError
+from dsgen.events import Emit
+from dsgen.size import parse_size
+
+
+class Stopped(BaseException):
+    """SIGINT or SIGTERM: not an error, but everything has to be put away."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.exit_code = ExitCode(128 + signal_number)
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser whose errors are one line, with the exit code of usage errors."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong and where to read more, and exit."""
+        self.exit(ExitCode.USAGE, f"{self.prog}: error: {message}; see {self.prog} --help\n")
+
+
+def exit_codes() -> str:
+    """Return the exit codes as the lines that `--help` ends with."""
+    return "exit codes:\n" + "\n".join(
+        f"  {code:3} {text}" for code, text in EXIT_CODE_MEANING.items()
+    )
+
+
+def size_argument(text: str) -> int:
+    """Parse a size for argparse."""
+    return _argument(parse_size, text)
+
+
+def count_argument(text: str) -> int:
+    """Parse a whole number of at least 1 for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def run_command(run: Callable[[], ExitCode], *, emit_error: Emit | None = None) -> ExitCode:
+    """Call `run`, and turn expected failures and signals into a line and an exit code."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    try:
+        return run()
+    except FeedrateError as error:
+        sys.stderr.write(f"error: {error}\n")
+        if emit_error is not None:
+            emit_error({"kind": "error", "exit_code": error.exit_code, "text": str(error)})
+        return error.exit_code
+    except Stopped as stop:
+        sys.stderr.write("stopped; the same command continues\n")
+        return stop.exit_code
+    except BrokenPipeError:
+        # The reader of our output went away; there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.TERMINATED
+
+
+def _stop(number: int, _: FrameType | None) -> None:
+    for other in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(other, signal.SIG_IGN)  # putting away is not interrupted again
+    raise Stopped(number)
+
+
+def _argument(parse: Callable[[str], int], text: str) -> int:
+    try:
+        return parse(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

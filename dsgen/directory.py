@@ -1,0 +1,84 @@
+"""What may be in a data set's directory, and whether it can take what is planned."""
+
+import os
+from pathlib import Path
+
+from dsgen.damage import DAMAGE_NAME
+from dsgen.errors import DataSetError, PathError
+from dsgen.journal import JOURNAL_NAME
+from dsgen.layout import Layout
+from dsgen.lock import LOCK_NAME
+from dsgen.manifest import MANIFEST_NAME, Manifest
+from dsgen.size import format_size
+
+# Everything that this tool puts beside the data files.
+OWN_NAMES = frozenset(
+    name + suffix
+    for name in (MANIFEST_NAME, JOURNAL_NAME, DAMAGE_NAME, LOCK_NAME)
+    for suffix in ("", ".partial")
+)
+
+
+def partial_name(path: str) -> str:
+    """Return the name of a file until all of it is on the device."""
+    return f"{path}.partial"
+
+
+def foreign_names(paths: set[str], directory: Path) -> list[str]:
+    """Return the sorted names in `directory` that belong to no data set of the files `paths`."""
+    ours = OWN_NAMES | paths | {partial_name(path) for path in paths}
+    return sorted(entry.name for entry in directory.iterdir() if entry.name not in ours)
+
+
+def check_unshared(layout: Layout, directory: Path) -> None:
+    """Refuse a directory that holds anything but this data set.
+
+    Raises:
+        PathError: foreign files, the first of them named.
+    """
+    foreign = foreign_names({file.path for file in layout.files}, directory)
+    if foreign:
+        shown = ", ".join(foreign[:3]) + (", ..." if len(foreign) > 3 else "")
+        what = f"{len(foreign)} foreign files ({shown})"
+        then = "name an empty or a new directory; nothing here was touched"
+        raise PathError(what, where=str(directory), then=then)
+
+
+def check_room(needed_bytes: int, needed_inodes: int, directory: Path) -> None:
+    """Refuse to start what cannot end.
+
+    Raises:
+        PathError: less space or fewer inodes than needed.
+    """
+    room = os.statvfs(directory)
+    free_bytes = room.f_bavail * room.f_frsize
+    then = "free some, or ask for a smaller size"
+    if free_bytes < needed_bytes:
+        what = f"{format_size(needed_bytes)} needed, {format_size(free_bytes)} free"
+        raise PathError(f"too little space: {what}", where=str(directory), then=then)
+    # File systems without a fixed table of inodes report none at all.
+    if room.f_files and room.f_favail < needed_inodes:
+        what = f"{needed_inodes:,} needed, {room.f_favail:,} free"
+        raise PathError(f"too few inodes: {what}", where=str(directory), then=then)
+
+
+def check_complete(manifest: Manifest, directory: Path) -> None:
+    """Check names, sizes and times of a complete data set, without reading it.
+
+    Raises:
+        DataSetError: a file is missing, of another size, or changed since the manifest.
+    """
+    then = "verify the data set, then generate again to repair it"
+    sealed_ns = (directory / MANIFEST_NAME).stat().st_mtime_ns
+    for file in manifest.files:
+        path = directory / file.path
+        where = str(path)
+        try:
+            status = path.stat()
+        except FileNotFoundError as error:
+            raise DataSetError("file missing", where=where, then=then) from error
+        if status.st_size != file.bytes:
+            what = f"{status.st_size:,} bytes instead of {file.bytes:,}"
+            raise DataSetError(what, where=where, then=then)
+        if status.st_mtime_ns > sealed_ns:
+            raise DataSetError("changed after its manifest was written", where=where, then=then)

@@ -1,0 +1,115 @@
+"""Work in several processes, one task at a time each, with every death noticed.
+
+Processes are forked, so that `work` needs no pickling and numpy is loaded once. Not
+concurrent.futures: its workers outlive a parent that is killed, and cannot be ended at once.
+"""
+
+import ctypes
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkProcess
+from typing import Any, TypeVar, cast
+
+from dsgen.errors import FeedrateError, WriterDiedError
+
+Task = TypeVar("Task")
+Outcome = TypeVar("Outcome")
+
+_PR_SET_PDEATHSIG = 1
+
+
+def run_parallel(
+    tasks: Iterable[Task], work: Callable[[Task], Outcome], processes: int
+) -> Iterator[Outcome]:
+    """Yield the outcome of `work` for every task, in the order in which they finish.
+
+    Leaving the iteration early, by an error or a signal, ends all processes at once.
+
+    Raises:
+        WriterDiedError: a process died; the task is named by its repr.
+        FeedrateError: what `work` raised, as it raised it.
+    """
+    remaining = iter(tasks)
+    crew: dict[Connection, tuple[ForkProcess, Task]] = {}
+    try:
+        for task in _take(remaining, processes):
+            connection, process = _start(work)
+            crew[connection] = (process, task)
+            connection.send(task)
+        while crew:
+            for ready in wait(list(crew)):
+                connection = cast(Connection, ready)
+                process, task = crew[connection]
+                yield _outcome(connection, process, task)
+                for following in _take(remaining, 1):
+                    crew[connection] = (process, following)
+                    connection.send(following)
+                    break
+                else:
+                    del crew[connection]
+                    connection.send(None)
+                    process.join()
+    finally:
+        for process, _ in crew.values():
+            process.terminate()
+        for process, _ in crew.values():
+            process.join()
+
+
+def die_with_parent() -> None:
+    """Let the kernel kill this process when its parent ends, however it ends."""
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _take(remaining: Iterator[Task], count: int) -> Iterator[Task]:
+    for _ in range(count):
+        try:
+            yield next(remaining)
+        except StopIteration:
+            return
+
+
+def _start(work: Callable[[Any], Any]) -> tuple[Connection, ForkProcess]:
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs, ours, work), daemon=True)
+    process.start()
+    theirs.close()
+    return ours, process
+
+
+def _serve(connection: Connection, parents_end: Connection, work: Callable[[Any], Any]) -> None:
+    die_with_parent()
+    # Ctrl-C reaches the whole group; the parent alone decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    parents_end.close()
+    while True:
+        # None ends the work. A closed pipe would not: later children hold copies of this end.
+        if (task := connection.recv()) is None:
+            return
+        try:
+            connection.send((work(task), None))
+        except FeedrateError as error:
+            connection.send((None, error))
+
+
+def _outcome(connection: Connection, process: ForkProcess, task: object) -> Any:
+    try:
+        outcome, error = connection.recv()
+    except (EOFError, ConnectionResetError) as lost:
+        process.join()
+        how = f"exit code {process.exitcode}"
+        if process.exitcode is not None and process.exitcode < 0:
+            how = signal.Signals(-process.exitcode).name
+        then = "run the same command again to continue; if it was SIGKILL, check memory"
+        raise WriterDiedError(f"a process died ({how})", where=f"task {task}", then=then) from lost
+    if error is not None:
+        raise error
+    return outcome

@@ -1,0 +1,51 @@
+"""Delete a data set: what its manifest or its journal names, and nothing else."""
+
+from pathlib import Path
+
+from dsgen.directory import OWN_NAMES, foreign_names, partial_name
+from dsgen.errors import DataSetError, PathError
+from dsgen.events import Emit, notice
+from dsgen.journal import read_journal
+from dsgen.lock import hold_exclusive
+from dsgen.manifest import MANIFEST_NAME, read_manifest
+from dsgen.workloads import plan
+
+
+def remove(directory: Path, *, emit: Emit) -> None:
+    """Delete the data set in `directory`, finished or not, and the directory if then empty.
+
+    Raises:
+        DataSetError: there is none.
+        PathError: another process uses it, or a file cannot be deleted.
+    """
+    paths = _paths(directory)
+    with hold_exclusive(directory):
+        names = [name for path in paths for name in (path, partial_name(path))]
+        try:
+            # The manifest last: until then the command can be repeated.
+            for name in [*names, *sorted(OWN_NAMES - {MANIFEST_NAME}), MANIFEST_NAME]:
+                (directory / name).unlink(missing_ok=True)
+        except OSError as error:
+            then = "check the directory's rights, then run the same command again"
+            raise PathError(
+                f"cannot delete ({error.strerror})", where=str(directory), then=then
+            ) from error
+    foreign = foreign_names(set(), directory)
+    if foreign:
+        emit(notice(f"{len(foreign)} files that are not of the data set stay in {directory}"))
+    else:
+        directory.rmdir()
+
+
+def _paths(directory: Path) -> set[str]:
+    if (directory / MANIFEST_NAME).exists():
+        return {file.path for file in read_manifest(directory).files}
+    begun = read_journal(directory) if directory.is_dir() else None
+    if begun is None:
+        then = "name the directory that holds manifest.json"
+        raise DataSetError("no data set here", where=str(directory), then=then)
+    wanted = begun[0]
+    layout = plan(
+        wanted.workload, size_bytes=wanted.size_requested_bytes, law=wanted.law, seed=wanted.seed
+    )
+    return {file.path for file in layout.files}

@@ -1,0 +1,164 @@
+"""Where one segment's bytes go: past the page cache where the file system allows it.
+
+Two aligned buffers in turn: while one is on its way to the device, the next fills.
+"""
+
+import errno
+import fcntl
+import mmap
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import google_crc32c
+import numpy as np
+from isal import isal_zlib
+from numpy.typing import NDArray
+
+from dsgen.errors import PathError
+from dsgen.journal import Written
+from dsgen.layout import Segment
+
+_BUFFER_BYTES: Final = 4 * 2**20
+_ALIGNMENT: Final = 4096
+_SAMPLE_BYTES: Final = 64 * 2**10
+_BLOCK_BYTES: Final = 4096
+
+
+class SegmentSink:
+    """Writes segments, one after the other; each process has one and keeps its buffers."""
+
+    def __init__(self) -> None:
+        # Mapped memory begins on a page, as direct writing wants.
+        self._buffers = [
+            np.frombuffer(mmap.mmap(-1, _BUFFER_BYTES), dtype=np.uint8) for _ in range(2)
+        ]
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="write")
+
+    def write(
+        self, path: Path, file: int, segment: Segment, blocks: Iterable[NDArray[np.uint8]]
+    ) -> Written:
+        """Write the blocks of one segment into its range of `path` and flush them to the device.
+
+        Raises:
+            PathError: no space, no right, or an error of the device.
+        """
+        try:
+            descriptor = _open(path)
+            try:
+                return self._write(descriptor, file, segment, blocks)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise _explained(error, path) from error
+
+    def _write(
+        self,
+        descriptor: int,
+        file: int,
+        segment: Segment,
+        blocks: Iterable[NDArray[np.uint8]],
+    ) -> Written:
+        measured = _Measured(segment.index)
+        pending: Future[None] | None = None
+        offset = segment.offset_bytes
+        for chunk in self._chunks(blocks):
+            measured.add(chunk)
+            if pending is not None:
+                pending.result()
+            pending = self._thread.submit(_write_all, descriptor, chunk, offset)
+            offset += chunk.size
+        if pending is not None:
+            pending.result()
+        written_bytes = offset - segment.offset_bytes
+        if written_bytes != segment.bytes:
+            raise AssertionError(f"{written_bytes} bytes for a segment of {segment.bytes}")
+        os.fdatasync(descriptor)
+        return measured.written(file, segment)
+
+    def _chunks(self, blocks: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
+        """Regroup blocks of any size into full buffers; one is only used again two later."""
+        turn, filled = 0, 0
+        for block in blocks:
+            start = 0
+            while start < block.size:
+                buffer = self._buffers[turn]
+                count = min(block.size - start, _BUFFER_BYTES - filled)
+                buffer[filled : filled + count] = block[start : start + count]
+                start, filled = start + count, filled + count
+                if filled == _BUFFER_BYTES:
+                    yield buffer
+                    turn, filled = 1 - turn, 0
+        if filled:
+            yield self._buffers[turn][:filled]
+
+
+class _Measured:
+    """CRC32C of all bytes, and reducibility of 64 KiB of every buffer."""
+
+    def __init__(self, segment: int) -> None:
+        self._crc = 0
+        self._words = np.random.SFC64(segment)
+        self._sampled_bytes = self._deflated_bytes = 0
+        self._blocks: set[bytes] = set()
+        self._sampled_blocks = 0
+
+    def add(self, chunk: NDArray[np.uint8]) -> None:
+        self._crc = google_crc32c.extend(self._crc, chunk)
+        # A fixed place in each chunk would follow the period of slices; a drawn one does not.
+        places = max(1, (chunk.size - _SAMPLE_BYTES) // _BLOCK_BYTES)
+        start = int(self._words.random_raw()) % places * _BLOCK_BYTES
+        sample = chunk[start : start + _SAMPLE_BYTES].tobytes()
+        self._sampled_bytes += len(sample)
+        self._deflated_bytes += len(isal_zlib.compress(sample, 1))
+        for at in range(0, len(sample) - _BLOCK_BYTES + 1, _BLOCK_BYTES):
+            self._blocks.add(sample[at : at + _BLOCK_BYTES])
+            self._sampled_blocks += 1
+
+    def written(self, file: int, segment: Segment) -> Written:
+        return Written(
+            file=file,
+            segment=segment.index,
+            bytes=segment.bytes,
+            crc32c=self._crc,
+            sampled_bytes=self._sampled_bytes,
+            deflated_bytes=self._deflated_bytes,
+            sampled_blocks=self._sampled_blocks,
+            duplicate_blocks=self._sampled_blocks - len(self._blocks),
+        )
+
+
+def _open(path: Path) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+    try:
+        return os.open(path, flags | os.O_DIRECT, 0o644)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return os.open(path, flags, 0o644)
+
+
+def _write_all(descriptor: int, data: NDArray[np.uint8], offset: int) -> None:
+    """Write `data`, the part that fills whole blocks directly, the rest through the cache."""
+    aligned = data.size // _ALIGNMENT * _ALIGNMENT
+    _write_range(descriptor, data[:aligned], offset)
+    if aligned < data.size:
+        flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags & ~os.O_DIRECT)
+        _write_range(descriptor, data[aligned:], offset + aligned)
+
+
+def _write_range(descriptor: int, data: NDArray[np.uint8], offset: int) -> None:
+    view = data.data
+    while view:
+        count = os.pwrite(descriptor, view, offset)
+        view, offset = view[count:], offset + count
+
+
+def _explained(error: OSError, path: Path) -> PathError:
+    then = "run the same command again to continue"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        then = "free space, then run the same command again to continue"
+    return PathError(f"cannot write ({error.strerror})", where=str(path), then=then)

@@ -1,0 +1,137 @@
+"""Read every byte of a data set and compare it with the manifest, segment by segment."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import google_crc32c
+
+from dsgen import damage
+from dsgen.directory import foreign_names
+from dsgen.errors import DataSetError, PathError
+from dsgen.events import Emit, notice, progress
+from dsgen.layout import SEGMENT_BYTES
+from dsgen.lock import hold_exclusive
+from dsgen.manifest import Manifest, ManifestFile, read_manifest
+from dsgen.parallel import run_parallel
+
+_READ_BYTES = 2**20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """One thing that is not as the manifest says; `segment` is None for a whole file."""
+
+    path: str
+    segment: int | None
+    what: str
+
+    def __str__(self) -> str:
+        place = self.path if self.segment is None else f"{self.path} segment {self.segment}"
+        return f"{place}: {self.what}"
+
+
+def verify(directory: Path, *, processes: int, emit: Emit) -> list[Finding]:
+    """Return everything that differs from the manifest, and mark it for `generate` to repair.
+
+    Raises:
+        DataSetError: there is no readable manifest.
+        PathError: another process writes the data set.
+    """
+    manifest = read_manifest(directory)
+    with hold_exclusive(directory):
+        findings = _sizes(manifest, directory) + _foreign(manifest, directory)
+        findings += _contents(manifest, directory, processes, emit)
+        damaged = _damaged_segments(manifest, findings)
+        if damaged:
+            damage.mark(directory, damaged)
+        else:
+            damage.clear(directory)
+    for finding in findings:
+        emit(notice(str(finding)))
+    return findings
+
+
+def check_sound(findings: list[Finding], directory: Path) -> None:
+    """Raise DataSetError when there are findings; the message counts them and names the first."""
+    if findings:
+        what = f"{len(findings)} differences from the manifest, the first {findings[0]}"
+        then = "generate again with the same parameters to repair it"
+        raise DataSetError(what, where=str(directory), then=then)
+
+
+def _sizes(manifest: Manifest, directory: Path) -> list[Finding]:
+    findings = []
+    for file in manifest.files:
+        path = directory / file.path
+        if not path.is_file():
+            findings.append(Finding(path=file.path, segment=None, what="missing"))
+        elif (size_bytes := path.stat().st_size) != file.bytes:
+            what = f"{size_bytes:,} bytes instead of {file.bytes:,}"
+            findings.append(Finding(path=file.path, segment=None, what=what))
+    return findings
+
+
+def _foreign(manifest: Manifest, directory: Path) -> list[Finding]:
+    names = foreign_names({file.path for file in manifest.files}, directory)
+    return [Finding(path=name, segment=None, what="not in the manifest") for name in names]
+
+
+def _contents(manifest: Manifest, directory: Path, processes: int, emit: Emit) -> list[Finding]:
+    """Compare the CRC32C of every segment that is there."""
+    tasks = [
+        (index, segment)
+        for index, file in enumerate(manifest.files)
+        if (directory / file.path).is_file()
+        for segment in range(len(file.segments))
+    ]
+    total_bytes = sum(manifest.files[file].segments[segment][0] for file, segment in tasks)
+
+    def work(task: tuple[int, int]) -> tuple[int, int, str | None]:
+        file, segment = manifest.files[task[0]], task[1]
+        return task[0], segment, _difference(directory / file.path, file, segment)
+
+    findings, done_bytes = [], 0
+    for index, segment, what in run_parallel(tasks, work, processes):
+        file = manifest.files[index]
+        done_bytes += file.segments[segment][0]
+        emit(progress("verify", done_bytes, total_bytes))
+        if what is not None:
+            findings.append(Finding(path=file.path, segment=segment, what=what))
+    return sorted(findings, key=lambda finding: (finding.path, finding.segment))
+
+
+def _difference(path: Path, file: ManifestFile, segment: int) -> str | None:
+    size_bytes, expected = file.segments[segment]
+    crc, left = 0, size_bytes
+    try:
+        with path.open("rb", buffering=0) as stream:
+            stream.seek(segment * SEGMENT_BYTES)
+            while left and (data := stream.read(min(left, _READ_BYTES))):
+                crc, left = google_crc32c.extend(crc, data), left - len(data)
+    except OSError as error:
+        then = "check the device and the rights"
+        raise PathError(
+            f"cannot read ({os.strerror(error.errno or 0)})", where=str(path), then=then
+        ) from error
+    if left:
+        return f"{left:,} bytes missing at its end"
+    return None if crc == expected else f"CRC32C {crc:08x} instead of {expected:08x}"
+
+
+def _damaged_segments(manifest: Manifest, findings: list[Finding]) -> damage.Damage:
+    """Return the segments to write again: those found, and all of a missing file."""
+    files = {file.path: file for file in manifest.files}
+    damaged: dict[tuple[str, int], None] = {}
+    for finding in findings:
+        if finding.path not in files:
+            continue
+        if finding.segment is not None:
+            damaged[finding.path, finding.segment] = None
+        elif finding.what == "missing":
+            for segment in range(len(files[finding.path].segments)):
+                damaged[finding.path, segment] = None
+        else:
+            # Of the wrong length: the last segment is the least that has to be written.
+            damaged[finding.path, len(files[finding.path].segments) - 1] = None
+    return list(damaged)

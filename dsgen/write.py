@@ -1,0 +1,220 @@
+"""Layouts become files: in parallel, journalled, resumable, repairable.
+
+Files grow under a temporary name and get their own once all segments are on the device; the
+manifest comes last. Whatever stops the writing, the same command continues to the same bytes.
+"""
+
+import os
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+from dsgen import damage
+from dsgen.checksum import join_crc32c
+from dsgen.directory import check_complete, check_room, check_unshared, partial_name
+from dsgen.errors import DataSetError, PathError
+from dsgen.events import Emit, notice, progress
+from dsgen.journal import JOURNAL_NAME, Written, begin_journal, read_journal
+from dsgen.layout import Layout, Parameters, PlannedFile
+from dsgen.lock import hold_exclusive
+from dsgen.manifest import (
+    MANIFEST_NAME,
+    Entropy,
+    ManifestFile,
+    read_manifest,
+    sync_directory,
+    write_manifest,
+)
+from dsgen.parallel import run_parallel
+from dsgen.sink import SegmentSink
+from dsgen.workloads import WORKLOADS
+
+Task = tuple[int, int]  # file and segment
+
+
+def generate(layout: Layout, directory: Path, *, processes: int, emit: Emit) -> None:
+    """Make `directory` hold exactly the data set of `layout`: new, continued, repaired or reused.
+
+    Args:
+        layout: what is wanted.
+        directory: made if it is missing.
+        processes: how many write at once, at least 1.
+        emit: receives progress and notices.
+
+    Raises:
+        DataSetError: a data set of other parameters, or a changed one, is there.
+        PathError: not writable, foreign files, no space or inodes, locked.
+        WriterDiedError: a writing process was killed.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        then = "name a directory that you may write to"
+        raise PathError(
+            f"cannot create ({error.strerror})", where=str(directory), then=then
+        ) from error
+    with hold_exclusive(directory):
+        if (directory / MANIFEST_NAME).exists():
+            _reuse_or_repair(layout, directory, processes, emit)
+        else:
+            _write(layout, directory, processes, emit)
+
+
+def _reuse_or_repair(layout: Layout, directory: Path, processes: int, emit: Emit) -> None:
+    manifest = read_manifest(directory)
+    _check_same(layout.parameters, manifest.parameters, directory, "another data set is here")
+    check_unshared(layout, directory)
+    damaged = damage.read(directory)
+    if not damaged:
+        check_complete(manifest, directory)
+        emit(notice(f"{directory} is complete and has these parameters: nothing to write"))
+        return
+    known = {file.path: file for file in manifest.files}
+    by_path = {file.path: file for file in layout.files}
+    tasks = [(by_path[path].index, segment) for path, segment in damaged]
+    check_room(sum(layout.files[f].segment(s).bytes for f, s in tasks), len(tasks), directory)
+    for written in _segments(layout, directory, tasks, processes, emit, in_place=True):
+        expected = known[layout.files[written.file].path].segments[written.segment]
+        if expected != (written.bytes, written.crc32c):
+            then = "remove the data set and generate it again with this version"
+            where = f"{directory} segment {written.segment} of file {written.file}"
+            raise DataSetError("repaired bytes differ from the manifest", where=where, then=then)
+    for file in {by_path[path] for path, _ in damaged}:
+        os.truncate(directory / file.path, file.bytes)
+        _flush(directory / file.path)
+    # Files are now younger than the manifest; renewing it says that they are as it describes.
+    (directory / MANIFEST_NAME).touch()
+    damage.clear(directory)
+    emit(notice(f"{len(tasks)} damaged segments were written again"))
+
+
+def _write(layout: Layout, directory: Path, processes: int, emit: Emit) -> None:
+    check_unshared(layout, directory)
+    begun = read_journal(directory)
+    done: dict[Task, Written] = {}
+    if begun is not None:
+        parameters, done = begun
+        _check_same(layout.parameters, parameters, directory, "another unfinished data set is here")
+    done = {
+        task: entry for task, entry in done.items() if _on_disk(layout.files[task[0]], directory)
+    }
+    missing = [
+        (file.index, segment)
+        for file in layout.files
+        for segment in range(file.segment_count)
+        if (file.index, segment) not in done
+    ]
+    check_room(
+        sum(layout.files[f].segment(s).bytes for f, s in missing), len(layout.files), directory
+    )
+    with begin_journal(directory, layout.parameters) as journal:
+        left = _segments_left(layout, done)
+        for file in layout.files:
+            if left[file.index] == 0:
+                _finish(file, directory)
+        for written in _segments(layout, directory, missing, processes, emit, in_place=False):
+            journal.add(written)
+            done[written.file, written.segment] = written
+            left[written.file] -= 1
+            if left[written.file] == 0:
+                _finish(layout.files[written.file], directory)
+    sync_directory(directory)
+    write_manifest(directory, layout, _manifest_files(layout, done), _entropy(done))
+    (directory / JOURNAL_NAME).unlink()
+
+
+def _segments(
+    layout: Layout,
+    directory: Path,
+    tasks: list[Task],
+    processes: int,
+    emit: Emit,
+    *,
+    in_place: bool,
+) -> Iterator[Written]:
+    """Write the segments and yield each as it reaches the device, with progress for the whole."""
+    sinks: list[SegmentSink] = []  # filled in the child: one sink a process
+    kind = WORKLOADS[layout.parameters.workload]
+
+    def work(task: Task) -> tuple[Written, int]:
+        if not sinks:
+            sinks.append(SegmentSink())
+        file, segment = layout.files[task[0]], task[1]
+        name = file.path if in_place else partial_name(file.path)
+        blocks = kind.blocks(layout, file, segment)
+        written = sinks[0].write(directory / name, file.index, file.segment(segment), blocks)
+        return written, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    todo_bytes = sum(layout.files[file].segment(segment).bytes for file, segment in tasks)
+    total_bytes = sum(file.bytes for file in layout.files)
+    done_bytes, peak_bytes = total_bytes - todo_bytes, 0
+    for written, process_peak_bytes in run_parallel(tasks, work, processes):
+        yield written
+        done_bytes += written.bytes
+        peak_bytes = max(peak_bytes, process_peak_bytes)
+        emit({**progress("generate", done_bytes, total_bytes), "peak_process_bytes": peak_bytes})
+
+
+def _check_same(wanted: Parameters, found: Parameters, directory: Path, what: str) -> None:
+    differences = found.differences(wanted)
+    if differences:
+        then = "name another directory, or remove this data set"
+        raise DataSetError(f"{what} ({'; '.join(differences)})", where=str(directory), then=then)
+
+
+def _on_disk(file: PlannedFile, directory: Path) -> bool:
+    """Say whether a journalled segment can be there: its file is, finished or not."""
+    return (directory / file.path).exists() or (directory / partial_name(file.path)).exists()
+
+
+def _segments_left(layout: Layout, done: dict[Task, Written]) -> list[int]:
+    left = [file.segment_count for file in layout.files]
+    for file, _ in done:
+        left[file] -= 1
+    return left
+
+
+def _finish(file: PlannedFile, directory: Path) -> None:
+    """Give a complete file its name; it has it already when the crash came after this."""
+    final, partial = directory / file.path, directory / partial_name(file.path)
+    if not partial.exists():
+        return
+    _flush(partial)
+    partial.rename(final)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _manifest_files(layout: Layout, done: dict[Task, Written]) -> tuple[ManifestFile, ...]:
+    files = []
+    for file in layout.files:
+        entries = [done[file.index, segment] for segment in range(file.segment_count)]
+        segments = tuple((entry.bytes, entry.crc32c) for entry in entries)
+        files.append(
+            ManifestFile(
+                path=file.path,
+                role=file.role,
+                file_class=file.file_class,
+                bytes=file.bytes,
+                samples=file.samples,
+                crc32c=join_crc32c(segments),
+                segments=segments,
+            )
+        )
+    return tuple(files)
+
+
+def _entropy(done: dict[Task, Written]) -> Entropy:
+    entries = done.values()
+    sampled = sum(entry.sampled_bytes for entry in entries)
+    blocks = sum(entry.sampled_blocks for entry in entries)
+    return Entropy(
+        deflate1_64kib=sum(entry.deflated_bytes for entry in entries) / max(sampled, 1),
+        duplicate_4kib=sum(entry.duplicate_blocks for entry in entries) / max(blocks, 1),
+    )

@@ -1,0 +1,98 @@
+"""Law 4: interrupted and resumed equals uninterrupted, wherever the kill falls."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from dsgen.directory import OWN_NAMES
+from dsgen.journal import JOURNAL_NAME
+from dsgen.lock import LOCK_NAME, hold_exclusive
+from dsgen.manifest import MANIFEST_NAME
+from tests.property.strategies import SMALL_SETS
+
+MOMENTS = 20
+
+
+def command(workload, law, size_bytes, directory):
+    return [
+        *(sys.executable, "-m", "dsgen", "generate", workload, "--output", str(directory)),
+        *("--size", str(size_bytes), "--law", law, "--processes", "2", "--events"),
+    ]
+
+
+def leftovers(directory):
+    names = {path.name for path in directory.iterdir()}
+    return {n for n in names if n.endswith(".partial")} | (
+        names & (OWN_NAMES - {MANIFEST_NAME, LOCK_NAME})
+    )
+
+
+@pytest.mark.parametrize(("workload", "law", "size_bytes"), SMALL_SETS[:2])
+def test_resume_after_kill_gives_the_same_manifest(workload, law, size_bytes, tmp_path):
+    whole = tmp_path / "whole"
+    subprocess.run(command(workload, law, size_bytes, whole), check=True, stdout=subprocess.PIPE)
+    draw = random.Random(1)
+    killed = 0
+    for moment in range(MOMENTS):
+        directory = tmp_path / f"killed-{moment}"
+        arguments = command(workload, law, size_bytes, directory)
+        child = subprocess.Popen(arguments, stdout=subprocess.PIPE, start_new_session=True)
+        if moment % 2:  # after so many finished segments, else after some time
+            for _ in range(draw.randrange(1, 5)):
+                child.stdout.readline()
+        else:
+            time.sleep(draw.uniform(0.1, 0.4))
+        os.killpg(child.pid, signal.SIGKILL)
+        killed += child.wait() == -signal.SIGKILL
+        child.stdout.close()
+        subprocess.run(arguments, check=True, stdout=subprocess.PIPE)
+        assert leftovers(directory) == set()
+        assert (directory / MANIFEST_NAME).read_bytes() == (whole / MANIFEST_NAME).read_bytes()
+        for path in whole.iterdir():
+            assert (directory / path.name).read_bytes() == path.read_bytes(), path.name
+        for path in directory.iterdir():
+            path.unlink()
+    assert killed >= MOMENTS // 2, "the kills came too late to mean anything"
+
+
+def test_writers_die_with_the_process_that_started_them(tmp_path):
+    arguments = command("imseg", "small", 2 * 10**9, tmp_path / "set")
+    child = subprocess.Popen(arguments, stdout=subprocess.PIPE, start_new_session=True)
+    for _ in range(4):
+        child.stdout.readline()
+    child.kill()  # the parent alone
+    child.wait()
+    child.stdout.close()
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(child.pid, 0)
+        except ProcessLookupError:
+            break
+        time.sleep(0.01)
+    else:
+        pytest.fail("a writer outlived its parent")
+    assert (tmp_path / "set" / JOURNAL_NAME).exists()
+    with hold_exclusive(tmp_path / "set"):
+        pass  # no stale lock
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_with_its_exit_code_and_leaves_no_process(number, code, tmp_path):
+    arguments = command("imseg", "small", 2 * 10**9, tmp_path / "set")
+    child = subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+    for _ in range(4):
+        child.stdout.readline()
+    child.send_signal(number)
+    _, said = child.communicate(timeout=30)
+    assert child.returncode == code
+    assert said.decode().splitlines() == ["stopped; the same command continues"]
+    with pytest.raises(ProcessLookupError):
+        os.killpg(child.pid, 0)

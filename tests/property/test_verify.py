@@ -1,0 +1,136 @@
+"""Law 7: verify finds every change, names the segment, and generate repairs just that."""
+
+import os
+import random
+
+import pytest
+
+from dsgen.damage import DAMAGE_NAME
+from dsgen.directory import check_complete
+from dsgen.errors import DataSetError
+from dsgen.layout import SEGMENT_BYTES
+from dsgen.manifest import read_manifest
+from dsgen.verify import verify
+from dsgen.workloads import plan
+from dsgen.write import generate
+from tests.property.strategies import SMALL_SETS
+
+
+def silent(_):
+    pass
+
+
+@pytest.fixture(scope="module", params=SMALL_SETS[:2], ids=lambda p: p[1])
+def data_set(request, tmp_path_factory):
+    workload, law, size_bytes = request.param
+    layout = plan(workload, size_bytes=size_bytes, law=law, seed=1)
+    directory = tmp_path_factory.mktemp("verify") / "set"
+    generate(layout, directory, processes=2, emit=silent)
+    return layout, directory
+
+
+def contents(directory):
+    manifest = read_manifest(directory)
+    return {file.path: (directory / file.path).read_bytes() for file in manifest.files}
+
+
+def repair(layout, directory):
+    said = []
+    generate(layout, directory, processes=2, emit=said.append)
+    assert verify(directory, processes=2, emit=silent) == []
+    assert not (directory / DAMAGE_NAME).exists()
+    check_complete(read_manifest(directory), directory)
+    return said[-1]["text"]
+
+
+def flip(path, offset):
+    with path.open("r+b") as stream:
+        stream.seek(offset)
+        byte = stream.read(1)[0]
+        stream.seek(offset)
+        stream.write(bytes([byte ^ 1]))
+
+
+def test_a_sound_set_has_no_findings(data_set):
+    _, directory = data_set
+    assert verify(directory, processes=2, emit=silent) == []
+
+
+@pytest.mark.parametrize("draw", range(5))
+def test_a_flipped_bit_is_found_named_and_repaired(data_set, draw):
+    layout, directory = data_set
+    before = contents(directory)
+    choose = random.Random(draw)
+    file = choose.choice(layout.files)
+    offset = choose.randrange(file.bytes)
+    flip(directory / file.path, offset)
+    findings = verify(directory, processes=2, emit=silent)
+    assert [(f.path, f.segment) for f in findings] == [(file.path, offset // SEGMENT_BYTES)]
+    assert repair(layout, directory) == "1 damaged segments were written again"
+    assert contents(directory) == before
+
+
+@pytest.mark.parametrize("kept", [0, 1, 127, 4096, -1])
+def test_a_truncated_file_is_found_and_repaired(data_set, kept):
+    layout, directory = data_set
+    before = contents(directory)
+    file = layout.files[2]
+    os.truncate(directory / file.path, kept if kept >= 0 else file.bytes - 1)
+    findings = verify(directory, processes=2, emit=silent)
+    assert {f.path for f in findings} == {file.path}
+    assert any(f.segment is not None for f in findings)
+    repair(layout, directory)
+    assert contents(directory) == before
+
+
+def test_a_longer_file_is_found_and_repaired(data_set):
+    layout, directory = data_set
+    before = contents(directory)
+    with (directory / layout.files[0].path).open("ab") as stream:
+        stream.write(b"more")
+    findings = verify(directory, processes=2, emit=silent)
+    assert [f.path for f in findings] == [layout.files[0].path]
+    repair(layout, directory)
+    assert contents(directory) == before
+
+
+def test_a_missing_file_is_found_and_repaired(data_set):
+    layout, directory = data_set
+    before = contents(directory)
+    (directory / layout.files[1].path).unlink()
+    findings = verify(directory, processes=2, emit=silent)
+    assert [(f.path, f.what) for f in findings] == [(layout.files[1].path, "missing")]
+    repair(layout, directory)
+    assert contents(directory) == before
+
+
+def test_two_swapped_files_are_found_and_repaired(data_set):
+    layout, directory = data_set
+    before = contents(directory)
+    one, other = (directory / layout.files[index].path for index in (0, 2))
+    one.rename(directory / "between")
+    other.rename(one)
+    (directory / "between").rename(other)
+    findings = verify(directory, processes=2, emit=silent)
+    assert {f.path for f in findings} == {layout.files[0].path, layout.files[2].path}
+    repair(layout, directory)
+    assert contents(directory) == before
+
+
+def test_an_extra_file_is_found_and_left_alone(data_set):
+    _, directory = data_set
+    extra = directory / "notes.txt"
+    extra.write_text("mine")
+    findings = verify(directory, processes=2, emit=silent)
+    assert [(f.path, f.what) for f in findings] == [("notes.txt", "not in the manifest")]
+    assert extra.read_text() == "mine"
+    extra.unlink()
+
+
+def test_a_file_changed_after_the_manifest_is_not_reused(data_set):
+    layout, directory = data_set
+    flip(directory / layout.files[0].path, 500)
+    with pytest.raises(DataSetError, match="changed after its manifest"):
+        generate(layout, directory, processes=2, emit=silent)
+    verify(directory, processes=2, emit=silent)
+    repair(layout, directory)
