@@ -1,0 +1,73 @@
+"""What a run left behind, as arrays and values. Reading it is harness/recordings.py."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.worker.record import FileClass
+
+Records = NDArray[np.void]
+Status = Literal["ok", "failed", "interrupted"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataFile:
+    """One file of the trace; `role` is train, eval, sidecar or checkpoint."""
+
+    path: str
+    size_bytes: int
+    file_class: FileClass
+    role: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Eviction:
+    """One removal of the data set's pages from memory, before `epoch`.
+
+    `resident_fraction` is what a sparse probe still found in memory afterwards, 0 to 1; None
+    where the file system cannot say.
+    """
+
+    epoch: int
+    files: int
+    bytes: int
+    seconds: float
+    resident_fraction: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerFacts:
+    """The worker's own account (worker.json); None or empty where it never got to write it."""
+
+    status: Status
+    steps_per_epoch: int | None = None
+    samples_used_per_epoch: int | None = None
+    samples_dropped_per_epoch: int | None = None
+    evictions: tuple[Eviction, ...] = ()
+    other: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recording:
+    """All rows of a run.
+
+    Args:
+        steps: per rank, STEP rows in order of time; empty for a rank that left none.
+        windows: per rank, WINDOW rows.
+        rows: per rank, ROW rows.
+        files: by the id that the rows carry.
+    """
+
+    steps: tuple[Records, ...]
+    windows: tuple[Records, ...]
+    rows: tuple[Records, ...]
+    files: Mapping[int, DataFile]
+    worker: WorkerFacts
+
+    @property
+    def ranks(self) -> int:
+        """The world size, ranks without rows included."""
+        return len(self.steps)

@@ -1,0 +1,68 @@
+"""Whether a recording agrees with itself and with the kernel's counters."""
+
+import numpy as np
+
+from harness.analysis.losses import Losses
+from harness.analysis.part import Part
+from harness.analysis.recording import Recording, Records
+from harness.worker.record import Op, Phase
+
+# Share of a rank's wall time that may stay unexplained.
+REST_LIMIT = 0.005
+
+
+class SelfCheck(Part, frozen=True, kw_only=True):
+    """The outcome. `passed` needs at least one checked window and no problem.
+
+    Args:
+        checked_windows: windows whose bytes were compared with the kernel's count, exactly.
+        rest_share: the largest unexplained share of a rank's wall, either sign; null without one.
+        problems: a sentence each.
+    """
+
+    passed: bool
+    checked_windows: int
+    rest_share: float | None
+    rest_limit: float
+    problems: list[str]
+
+
+def check_recording(recording: Recording, losses: list[Losses]) -> SelfCheck:
+    """Compare every window with the counters and with its own rows, and look for lost time."""
+    checked = sum(len(rows) for rows in recording.windows)
+    problems = []
+    for rank, (windows, rows) in enumerate(zip(recording.windows, recording.rows, strict=True)):
+        for window in windows:
+            problems += _check_window(rank, window, rows)
+    shares = [abs(own.rest) / own.wall for own in losses if own.wall]
+    problems += [
+        f"rank {own.rank}: {own.rest / own.wall:.2%} of its wall time is unexplained "
+        f"(limit {REST_LIMIT:.1%})"
+        for own in losses
+        if own.wall and abs(own.rest) > REST_LIMIT * own.wall
+    ]
+    return SelfCheck(
+        passed=checked > 0 and not problems,
+        checked_windows=checked,
+        rest_share=max(shares, default=None),
+        rest_limit=REST_LIMIT,
+        problems=problems,
+    )
+
+
+def _check_window(rank: int, window: np.void, rows: Records) -> list[str]:
+    phase = Phase(int(window["phase"]))
+    where = f"rank {rank}, epoch {window['epoch']}, {phase.name.lower()}"
+    problems = []
+    counted, recorded = int(window["rchar"]), int(window["row_bytes"])
+    other = int(window["other_read_bytes"])
+    if counted != recorded + other:
+        problems.append(
+            f"{where}: the kernel counted {counted:,} bytes read, "
+            f"the recording {recorded:,} and {other:,} beside the data"
+        )
+    chosen = rows[(rows["epoch"] == window["epoch"]) & (rows["phase"] == phase)]
+    reads = chosen[np.isin(chosen["op"], (Op.READ, Op.PREAD)) & (chosen["errno"] == 0)]
+    if (returned := int(reads["returned"].sum())) != recorded:
+        problems.append(f"{where}: rows hold {returned:,} bytes, their window {recorded:,}")
+    return problems

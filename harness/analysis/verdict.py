@@ -1,0 +1,197 @@
+"""Can the storage feed the accelerators, and if not, what holds them back?"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.analysis.causes import Causes
+from harness.analysis.demand import Demand
+from harness.analysis.metrics import Metrics
+from harness.analysis.part import Part
+from harness.analysis.recording import Status
+from harness.analysis.selfcheck import SelfCheck
+from harness.analysis.volume import Client
+from harness.analysis.wording import percent, rate
+
+DEFAULT_THRESHOLD_AU = 0.90  # the mark that this field uses for imseg
+# A cause that is to be named alone must explain more than half of the lost time.
+MAJORITY = 0.5
+# From this share of bytes on, a pass or fail says that memory helped.
+NOTABLE_MEMORY = 0.1
+# Below this demand, a pass says nothing about bandwidth.
+LOW_DEMAND_BYTES_PER_S = 100e6
+
+Outcome = Literal["pass", "fail", "withheld"]
+Limit = Literal["storage", "client_cpu", "memory", "straggler", "emulator", "none", "undecided"]
+
+
+class Evidence(Part, frozen=True, kw_only=True):
+    """A figure that the verdict rests on; `unit` 1 is a plain ratio."""
+
+    name: str
+    value: float | None
+    unit: str
+    source: str
+
+
+class Verdict(Part, frozen=True, kw_only=True):
+    """The answer: an outcome, what limits, one sentence for people, and the figures behind it."""
+
+    outcome: Outcome
+    limit: Limit
+    threshold_au: float
+    sentence: str
+    evidence: list[Evidence]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Case:
+    """What a verdict is made of. `cache` is the setting, `client` what was proven of it."""
+
+    status: Status
+    accelerators: int
+    profile: str
+    threshold_au: float
+    cache: str
+    client: Client
+    metrics: Metrics
+    demand: Demand
+    causes: Causes
+    self_check: SelfCheck
+
+    @property
+    def feeds(self) -> str:
+        """What is to be fed, as people say it: `8 x v100`."""
+        return f"{self.accelerators} x {self.profile}"
+
+    @property
+    def mark(self) -> str:
+        """AU against the threshold, with figures."""
+        return f"AU {percent(self.metrics.au.value)} against {percent(self.threshold_au)}"
+
+
+def judge(case: Case) -> Verdict:
+    """Return the verdict; withheld when the figures cannot carry one."""
+    outcome, limit, sentence = _withhold(case) or _pass(case) or _fail(case)
+    return Verdict(
+        outcome=outcome,
+        limit=limit,
+        threshold_au=case.threshold_au,
+        sentence=" ".join([sentence, *_remarks(case, outcome)]),
+        evidence=_evidence(case),
+    )
+
+
+_Finding = tuple[Outcome, Limit, str]
+
+
+def _withhold(case: Case) -> _Finding | None:
+    memory = case.metrics.bytes.memory_share
+    if case.self_check.problems:
+        reason = f"the recording failed its self-check ({case.self_check.problems[0]})"
+    elif case.status != "ok":
+        reason = f"the run {'failed' if case.status == 'failed' else 'was interrupted'}"
+    elif case.metrics.au.value is None or not case.self_check.passed:
+        reason = "no epoch was measured from its first step to its last"
+    elif case.cache == "cold" and memory is not None and memory > MAJORITY:
+        reason = f"{percent(memory)} of the bytes came from memory although the run asked for cold"
+        return "withheld", "memory", f"No verdict: {reason}."
+    elif memory is None and case.client == "unknown":
+        reason = "how much came from the device and how much from memory is unknown on this target"
+    else:
+        return None
+    return "withheld", "undecided", f"No verdict: {reason}."
+
+
+def _pass(case: Case) -> _Finding | None:
+    au = case.metrics.au.value
+    if au is None or au < case.threshold_au:
+        return None
+    bandwidth = rate(case.metrics.bandwidth_bytes_per_s.value)
+    return "pass", "none", f"Storage feeds {case.feeds}: {case.mark}, at {bandwidth}."
+
+
+def _fail(case: Case) -> _Finding:
+    causes, lost = case.causes, case.causes.lost_ns
+    slow = causes.straggler_rank
+    if slow is not None and causes.straggler_ns > MAJORITY * lost:
+        return (
+            "fail",
+            "straggler",
+            (
+                f"Rank {slow} holds {case.feeds} back: {case.mark}; "
+                f"{percent(causes.share(causes.straggler_ns))} of the lost time is waiting for it alone."
+            ),
+        )
+    shares: dict[Limit, int] = {
+        "storage": causes.storage_wait_ns,
+        "client_cpu": causes.client_cpu_ns,
+        "emulator": causes.emulator_ns,
+        "undecided": causes.other_ns,
+    }
+    limit = max(shares, key=lambda name: shares[name])
+    if limit == "storage" and shares[limit] <= MAJORITY * lost:
+        limit = "undecided"
+    share = percent(causes.share(shares[limit]))
+    return "fail", limit, _blame(case, limit, share)
+
+
+def _blame(case: Case, limit: Limit, share: str) -> str:
+    if limit == "storage":
+        return (
+            f"Storage holds {case.feeds} back: {case.mark}; "
+            f"{share} of the lost time is waiting for storage."
+        )
+    if limit == "client_cpu":
+        return (
+            f"This client's processor holds {case.feeds} back, not the storage: {case.mark}; "
+            f"{share} of the lost time goes to reading, decoding and waiting for a core."
+        )
+    if limit == "emulator":
+        return (
+            f"The emulation holds {case.feeds} back, not the storage: {case.mark}; "
+            f"{share} of the lost time is compute that ended late. Use fewer ranks or more cores."
+        )
+    return (
+        f"{case.feeds} wait, and no single cause explains it: {case.mark}; storage "
+        f"{percent(case.causes.share(case.causes.storage_wait_ns))}, client processor "
+        f"{percent(case.causes.share(case.causes.client_cpu_ns))}, emulation "
+        f"{percent(case.causes.share(case.causes.emulator_ns))} of the lost time."
+    )
+
+
+def _remarks(case: Case, outcome: Outcome) -> list[str]:
+    remarks = []
+    memory, need = case.metrics.bytes.memory_share, case.demand.bytes_per_s
+    if outcome != "withheld" and memory is not None and memory > NOTABLE_MEMORY:
+        remarks.append(f"{percent(memory)} of the bytes came from memory, not from the storage.")
+    if need is not None and need < LOW_DEMAND_BYTES_PER_S:
+        remarks.append(f"The workload asks for {rate(need)} only, which cannot test bandwidth.")
+    if case.profile == "ci":
+        remarks.append("Profile ci describes no real accelerator.")
+    return remarks
+
+
+def _evidence(case: Case) -> list[Evidence]:
+    metrics, causes = case.metrics, case.causes
+    charged = "steps: lost time charged to the last rank at each barrier"
+    figures: list[tuple[str, float | None, str, str]] = [
+        ("au", metrics.au.value, "1", "steps: sum of declared times / sum of windows"),
+        ("threshold_au", case.threshold_au, "1", "configuration"),
+        ("lost", causes.lost_ns / 1e9, "accelerator-s", "steps: windows - declared, all ranks"),
+        ("storage_share_of_lost", causes.share(causes.storage_wait_ns), "1", charged),
+        ("client_cpu_share_of_lost", causes.share(causes.client_cpu_ns), "1", charged),
+        ("emulator_share_of_lost", causes.share(causes.emulator_ns), "1", charged),
+        (
+            "straggler_share_of_lost",
+            causes.share(causes.straggler_ns),
+            "1",
+            "steps: what the windows would be shorter by, if the slowest rank were never last",
+        ),
+        ("bandwidth", metrics.bandwidth_bytes_per_s.value, "B/s", "windows: returned / duration"),
+        ("demand", case.demand.bytes_per_s, "B/s", "steps, windows: needed for AU 1"),
+        ("memory_share", metrics.bytes.memory_share, "1", metrics.bytes.device.source),
+    ]
+    return [
+        Evidence(name=name, value=value, unit=unit, source=source)
+        for name, value, unit, source in figures
+    ]

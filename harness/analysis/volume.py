@@ -1,0 +1,73 @@
+"""Bytes: asked, returned, from the device, from memory."""
+
+from collections.abc import Iterable
+from typing import Literal
+
+from harness.analysis.part import Part
+from harness.analysis.recording import Eviction, Records
+
+# np.load reads a header three times, and read-ahead fetches more than was asked: the shares of
+# cold and warm leave room for both.
+COLD_DEVICE_SHARE = 0.98
+WARM_DEVICE_SHARE = 0.02
+
+Client = Literal["cold", "warm", "unknown"]
+
+
+class DeviceBytes(Part, frozen=True, kw_only=True):
+    """Bytes that the block device delivered; null when no counter can be trusted."""
+
+    value: int | None
+    source: str
+
+
+class Volume(Part, frozen=True, kw_only=True):
+    """Bytes of some windows. `page_cache` is what was returned without the device."""
+
+    asked: int
+    returned: int
+    device: DeviceBytes
+    page_cache: int | None
+
+    @property
+    def memory_share(self) -> float | None:
+        """Share of the returned bytes that came from memory, 0 to 1; None when unknown."""
+        if self.page_cache is None or self.returned == 0:
+            return None
+        return self.page_cache / self.returned
+
+
+def volume(windows: Iterable[Records], *, byte_source: str) -> Volume:
+    """Return the bytes of WINDOW rows; one rank without a device counter makes it unknown.
+
+    Args:
+        windows: arrays of WINDOW.
+        byte_source: where device bytes of the target come from; `none` says that they do not.
+    """
+    tables = list(windows)
+    returned = sum(int(rows["row_bytes"].sum()) for rows in tables)
+    known = byte_source != "none" and any(len(rows) for rows in tables)
+    known = known and all(bool((rows["device_bytes"] >= 0).all()) for rows in tables)
+    device = sum(int(rows["device_bytes"].sum()) for rows in tables) if known else None
+    return Volume(
+        asked=sum(int(rows["asked_bytes"].sum()) for rows in tables),
+        returned=returned,
+        device=DeviceBytes(value=device, source=byte_source if known else "none"),
+        page_cache=None if device is None else max(0, returned - device),
+    )
+
+
+def client_state(total: Volume, evictions: tuple[Eviction, ...], *, cache: str) -> Client:
+    """Return whether this client's memory held the data: proven, or `unknown`.
+
+    Proof is bytes from the device against bytes returned. Where no counter is to be had, an
+    eviction whose probe found next to nothing left in memory counts as proof of cold.
+    """
+    share = total.memory_share
+    if share is not None:
+        if 1 - share >= COLD_DEVICE_SHARE:
+            return "cold"
+        return "warm" if 1 - share <= WARM_DEVICE_SHARE else "unknown"
+    probes = [eviction.resident_fraction for eviction in evictions]
+    emptied = bool(probes) and all(p is not None and p <= WARM_DEVICE_SHARE for p in probes)
+    return "cold" if cache == "cold" and emptied else "unknown"
