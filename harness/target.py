@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -122,7 +123,7 @@ def _exists(path: Path) -> bool:
 
 
 def _check_writable(existing: Path, path: Path) -> None:
-    if os.access(existing, os.W_OK | os.X_OK):
+    if os.access(existing, os.W_OK | os.X_OK, effective_ids=True):
         return
     what = "not writable" if existing == path else f"cannot be created, {existing} is not writable"
     raise TargetError(what, where=str(path), then="name another directory, or change its rights")
@@ -160,16 +161,35 @@ def _inspect(path: Path, existing: Path) -> Target:
     )
 
 
-def find_disk(device: tuple[int, int], mount: Mount | None, sysfs: Path = _SYSFS) -> Path | None:
+def block_device_number(source: str) -> tuple[int, int] | None:
+    """Return major and minor number of the block device `source`, None if it is none."""
+    if not source.startswith("/"):
+        return None
+    try:
+        status = Path(source).stat()
+    except OSError:
+        return None
+    if not stat.S_ISBLK(status.st_mode):
+        return None
+    return os.major(status.st_rdev), os.minor(status.st_rdev)
+
+
+def find_disk(
+    device: tuple[int, int],
+    mount: Mount | None,
+    sysfs: Path = _SYSFS,
+    number_of: Callable[[str], tuple[int, int] | None] = block_device_number,
+) -> Path | None:
     """Return the whole disk's directory in sysfs; None where no block device is below.
 
     Args:
         device: major and minor number that a file there reports.
-        mount: gives the device where the number is anonymous (Btrfs).
+        mount: names the device where that number is anonymous (Btrfs).
         sysfs: where sysfs is mounted.
+        number_of: major and minor number of a source.
     """
     if device[0] == 0 and mount is not None:
-        device = _source_device(mount.source) or device
+        device = number_of(mount.source) or device
     entry = sysfs / "dev/block" / f"{device[0]}:{device[1]}"
     if device[0] == 0 or not entry.exists():
         return None
@@ -191,16 +211,6 @@ def parse_choice(text: str) -> str | None:
 def _source(mount: Mount | None) -> str | None:
     """Return what a mount without a disk names as its source: an export, a pool; tmpfs has none."""
     return mount.source if mount and mount.source not in {mount.type, "none"} else None
-
-
-def _source_device(source: str) -> tuple[int, int] | None:
-    try:
-        status = Path(source).stat()
-    except OSError:
-        return None
-    if not source.startswith("/") or not stat.S_ISBLK(status.st_mode):
-        return None
-    return os.major(status.st_rdev), os.minor(status.st_rdev)
 
 
 def _read(path: Path) -> str | None:
