@@ -8,17 +8,9 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
-from dsgen.errors import EXIT_CODE_MEANING, ExitCode, FeedrateError, UsageError
+from dsgen.errors import EXIT_CODE_MEANING, ExitCode, FeedrateError, StopRequested, UsageError
 from dsgen.events import Emit
 from dsgen.size import parse_size
-
-
-class Stopped(BaseException):
-    """SIGINT or SIGTERM: not an error, but everything has to be put away."""
-
-    def __init__(self, signal_number: int) -> None:
-        super().__init__(signal_number)
-        self.exit_code = ExitCode(128 + signal_number)
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -59,7 +51,7 @@ def run_command(run: Callable[[], ExitCode], *, emit_error: Emit | None = None) 
         if emit_error is not None:
             emit_error({"kind": "error", "exit_code": error.exit_code, "text": str(error)})
         return error.exit_code
-    except Stopped as stop:
+    except StopRequested as stop:
         sys.stderr.write("stopped; the same command continues\n")
         return stop.exit_code
     except BrokenPipeError:
@@ -71,7 +63,7 @@ def run_command(run: Callable[[], ExitCode], *, emit_error: Emit | None = None) 
 def _stop(number: int, _: FrameType | None) -> None:
     for other in (signal.SIGINT, signal.SIGTERM):
         signal.signal(other, signal.SIG_IGN)  # putting away is not interrupted again
-    raise Stopped(number)
+    raise StopRequested(number)
 
 
 def _argument(parse: Callable[[str], int], text: str) -> int:

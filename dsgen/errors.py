@@ -88,3 +88,11 @@ class WriterDiedError(DsgenError):
     """A process that writes or reads segments died before its time."""
 
     exit_code = ExitCode.RANK_DIED
+
+
+class StopRequested(BaseException):
+    """SIGINT or SIGTERM: `finally` blocks put everything away; the exit code says which it was."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.exit_code = ExitCode(128 + signal_number)

@@ -1,6 +1,7 @@
 """Expected failures of the host side, with their exit codes."""
 
 from dsgen.errors import ExitCode, FeedrateError
+from dsgen.errors import StopRequested as StopRequested
 
 
 class HarnessError(FeedrateError):
@@ -43,11 +44,3 @@ class ResultError(HarnessError):
     """A result is incomplete, failed its self-check, or cannot be written."""
 
     exit_code = ExitCode.RESULT
-
-
-class StopRequested(BaseException):  # noqa: N818 - like KeyboardInterrupt, no error
-    """SIGINT or SIGTERM reached the harness; `finally` blocks clean up, the exit code says which."""
-
-    def __init__(self, signal_number: int) -> None:
-        super().__init__(signal_number)
-        self.exit_code = ExitCode(128 + signal_number)

@@ -1,0 +1,84 @@
+"""The menu. Every session passes what follows `--` on; the work is done by `python -m harness`."""
+
+from collections.abc import Callable
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.envdir = ".nox"
+nox.options.error_on_external_run = True
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["tests", "lint"]
+
+WORKLOADS = ("imseg",)
+ENVIRONMENT = "environment"
+
+# Each is `python -m harness` with these words before what the user adds.
+MENU = {
+    "smoke": (["benchmark", "imseg", "--preset", "smoke"], "The main job at CI size."),
+    "build-cpu": (["build", "cpu"], "Build the CPU image."),
+    "build-gpu": (["build", "gpu"], "Build the GPU image; needs no GPU."),
+    "base-image": (["base-image"], "Make the image that the others start from."),
+    "verify": (["verify"], "Read every byte of one data set: -- DIRECTORY."),
+    "remove": (["remove"], "Delete one data set by its manifest: -- DIRECTORY."),
+    "report": (["report"], "Make the report of a result again: -- RESULT_DIRECTORY."),
+    "clean": (["clean"], "Remove what this tool left in the engine, by label."),
+}
+for workload in WORKLOADS:
+    MENU |= {
+        f"generate-{workload}": (
+            ["generate", workload],
+            f"Make a data set of {workload}, or continue or repair it.",
+        ),
+        f"train-{workload}": (["train", workload], f"Train {workload} over an existing data set."),
+        f"benchmark-{workload}": (
+            ["benchmark", workload],
+            f"Build, generate or reuse, train {workload}, report.",
+        ),
+    }
+
+
+@nox.session(name=ENVIRONMENT, default=False)
+def environment(session: nox.Session) -> None:
+    """Install the harness for the other sessions; they do it by themselves."""
+    session.install("--quiet", "--editable", ".[host]")
+
+
+def harness(words: list[str], summary: str) -> Callable[[nox.Session], None]:
+    """Return the session that runs `python -m harness WORDS ...`."""
+
+    def run(session: nox.Session) -> None:
+        python = f"{nox.options.envdir}/{ENVIRONMENT}/bin/python"
+        # An interrupted run stops its containers and writes what it has before it ends.
+        session.run(
+            *(python, "-m", "harness", *words, *session.posargs),
+            external=True,
+            interrupt_timeout=60,
+            terminate_timeout=30,
+        )
+
+    run.__doc__ = summary
+    return run
+
+
+for name, (words, summary) in MENU.items():
+    nox.session(name=name, default=False, venv_backend="none", requires=[ENVIRONMENT])(
+        harness(words, summary)
+    )
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests; what this machine cannot run is named, and fails where CI is set."""
+    session.install("--quiet", "--editable", ".[host,test]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and types."""
+    session.install("--quiet", "--editable", ".[host,test,lint]")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("mypy")

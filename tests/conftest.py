@@ -1,0 +1,56 @@
+"""What tests need beyond Python is looked for once; a lack is named, and fails where CI is set."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+
+def engine_lack():
+    import docker
+
+    if not hasattr(docker, "from_env"):
+        return "the docker SDK is not installed"
+    try:
+        docker.from_env(timeout=10).ping()
+    except docker.errors.DockerException as error:
+        return f"no Docker engine answers ({error})"
+    return None
+
+
+def browser_lack():
+    return None if shutil.which("chromium") else "chromium is not installed"
+
+
+def strace_lack():
+    if not shutil.which("strace"):
+        return "strace is not installed"
+    trial = subprocess.run(["strace", "-o", os.devnull, "true"], capture_output=True, check=False)
+    return None if trial.returncode == 0 else "this process may not trace others"
+
+
+LACKS = {"engine": engine_lack, "browser": browser_lack, "strace": strace_lack}
+
+
+def pytest_collection_modifyitems(config, items):
+    left_out = []
+    for marker, lack in LACKS.items():
+        marked = [item for item in items if item.get_closest_marker(marker)]
+        reason = lack() if marked else None
+        if reason is None:
+            continue
+        if os.environ.get("CI"):
+            raise pytest.UsageError(f"CI leaves nothing out, but {reason}")
+        left_out.append(f"{len(marked)} tests that need {marker}: {reason}")
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason=reason))
+    config.stash[LEFT_OUT] = left_out
+
+
+LEFT_OUT = pytest.StashKey[list[str]]()
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    for text in config.stash.get(LEFT_OUT, []):
+        terminalreporter.write_line(f"LEFT OUT: {text}", yellow=True)

@@ -1,0 +1,100 @@
+"""The arrows of the house: which package may import which, and the size of its rooms."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PURE = {
+    "__future__",
+    "bisect",
+    "collections",
+    "csv",
+    "dataclasses",
+    "datetime",
+    "decimal",
+    "enum",
+    "functools",
+    "itertools",
+    "math",
+    "re",
+    "statistics",
+    "typing",
+}
+# Package or module -> what it may import beside the standard library.
+MAY_IMPORT = {
+    "dsgen": {"dsgen", "google_crc32c", "isal", "numpy"},
+    "harness/worker": {"dsgen", "harness.worker", "numpy"},
+    "harness/analysis": {
+        "dsgen.errors",
+        "dsgen.size",
+        "harness.analysis",
+        "harness.worker.record",
+        "numpy",
+    },
+}
+
+
+def sources(place):
+    path = ROOT / place
+    return sorted(path.rglob("*.py")) if path.is_dir() else [path]
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            if node.module in ("harness", "dsgen", "harness.worker", "harness.analysis"):
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+
+
+def allowed(module, names):
+    return any(module == name or module.startswith(f"{name}.") for name in names)
+
+
+@pytest.mark.parametrize("place", MAY_IMPORT)
+def test_imports_go_one_way(place):
+    for path in sources(place):
+        for module in imports(path):
+            standard = module.split(".")[0] in sys.stdlib_module_names
+            assert standard or allowed(module, MAY_IMPORT[place]), f"{path} imports {module}"
+
+
+@pytest.mark.parametrize(
+    "place", ["dsgen/layout.py", "dsgen/size.py", "dsgen/seed.py", "harness/analysis"]
+)
+def test_pure_rooms_touch_no_file_clock_network_or_engine(place):
+    for path in sources(place):
+        for module in imports(path):
+            top = module.split(".")[0]
+            assert top not in sys.stdlib_module_names or top in PURE, f"{path} imports {module}"
+
+
+def test_only_the_engine_imports_docker():
+    for path in sources("harness"):
+        if path.parent.name != "engine":
+            assert "docker" not in {module.split(".")[0] for module in imports(path)}, path
+
+
+def test_the_noxfile_and_the_registry_name_the_same_workloads():
+    from dsgen.workloads import WORKLOADS
+
+    tree = ast.parse((ROOT / "noxfile.py").read_text())
+    listed = next(
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "WORKLOADS"
+    )
+    assert set(listed) == set(WORKLOADS)
+
+
+@pytest.mark.parametrize("place", ["dsgen", "harness"])
+def test_no_module_is_longer_than_400_lines(place):
+    for path in sources(place):
+        assert len(path.read_text().splitlines()) <= 400, path
