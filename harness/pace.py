@@ -1,8 +1,12 @@
 """How fast something goes and how long it will still take, as numbers and as text."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from dsgen.size import format_size
+
+# Nothing is known of a rate before.
+_SHORTEST_S: Final = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,13 +35,22 @@ class Pace:
         return ", ".join(parts)
 
 
+def rate(done_bytes: int, elapsed_s: float) -> float | None:
+    """Return bytes per second; None before a start.
+
+    >>> rate(10, 2.0)
+    5.0
+    """
+    return done_bytes / elapsed_s if done_bytes > 0 and elapsed_s >= _SHORTEST_S else None
+
+
 def time_left(done: float, total: float, elapsed_s: float) -> float | None:
     """Return the seconds that the rest takes if it goes on as before; None before a start.
 
     >>> time_left(25, 100, 10.0)
     30.0
     """
-    if done <= 0 or elapsed_s <= 0:
+    if done <= 0 or elapsed_s < _SHORTEST_S:
         return None
     return max(0.0, total - done) * elapsed_s / done
 

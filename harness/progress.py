@@ -3,16 +3,18 @@
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Annotated, Self, TextIO
+from typing import Annotated, Final, Self, TextIO
 
 import msgspec
 from msgspec import Meta
 
 from dsgen.errors import ExitCode
 from harness.display import BarDisplay, Display, LineDisplay
-from harness.pace import Pace, time_left
+from harness.pace import Pace, rate, time_left
 
-Total = Annotated[int, Meta(ge=0)]
+# Whatever a job prints, arithmetic on it stays finite.
+Total = Annotated[int, Meta(ge=0, le=2**62)]
+Seconds = Annotated[float, Meta(ge=0, le=1e10)]
 
 
 class ProgressEvent(msgspec.Struct, frozen=True, tag_field="kind", tag="progress"):
@@ -32,7 +34,7 @@ class TrainEvent(msgspec.Struct, frozen=True, tag_field="kind", tag="train"):
     steps: Total
     phase: str
     bytes: Total
-    elapsed_s: float
+    elapsed_s: Seconds
 
 
 class NoticeEvent(msgspec.Struct, frozen=True, tag_field="kind", tag="notice"):
@@ -49,7 +51,8 @@ class ErrorEvent(msgspec.Struct, frozen=True, tag_field="kind", tag="error"):
 
 
 Event = ProgressEvent | TrainEvent | NoticeEvent | ErrorEvent
-_DECODER = msgspec.json.Decoder(Event)
+_DECODER: Final = msgspec.json.Decoder(Event)
+_NOT_JSON: Final = (msgspec.DecodeError, UnicodeEncodeError, RecursionError)
 
 
 class Progress:
@@ -135,7 +138,7 @@ def parse_event(text: str) -> Event | None:
     """
     try:
         event: Event = _DECODER.decode(text)
-    except (msgspec.DecodeError, UnicodeEncodeError):
+    except _NOT_JSON:
         return None
     return event
 
@@ -144,7 +147,7 @@ def _has_kind(text: str) -> bool:
     """Return whether the line is an event of a kind that is not known here."""
     try:
         value = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeEncodeError):
+    except _NOT_JSON:
         return False
     return isinstance(value, dict) and isinstance(value.get("kind"), str)
 
@@ -157,7 +160,7 @@ def byte_pace(event: ProgressEvent, *, elapsed_s: float, first_bytes: int) -> Pa
     return Pace(
         label=event.task,
         fraction=min(1.0, fraction),
-        bytes_per_s=fresh_bytes / elapsed_s if fresh_bytes > 0 and elapsed_s > 0 else None,
+        bytes_per_s=rate(fresh_bytes, elapsed_s),
         left_s=time_left(fresh_bytes, rest_bytes, elapsed_s),
     )
 
@@ -170,11 +173,10 @@ def train_pace(event: TrainEvent) -> Pace:
     part = event.step / event.steps if event.steps else 0.0
     within = {"train": part, "evict": 0.0}.get(event.phase, 1.0)
     fraction = (event.epoch - 1 + within) / event.epochs if event.epoch and event.epochs else 0.0
-    known = event.bytes > 0 and event.elapsed_s > 0
     where = f"{event.phase} epoch {event.epoch}/{event.epochs}"
     return Pace(
         label=f"{where} step {event.step}/{event.steps}" if event.steps else where,
         fraction=min(1.0, fraction),
-        bytes_per_s=event.bytes / event.elapsed_s if known else None,
+        bytes_per_s=rate(event.bytes, event.elapsed_s),
         left_s=time_left(min(1.0, fraction), 1.0, event.elapsed_s),
     )
