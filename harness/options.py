@@ -180,8 +180,6 @@ def convert_value(field: str, kind: Any, value: Any, *, is_text: bool) -> Any:
         if not isinstance(value, str) or not value or "\0" in value:
             raise ValueError(advice)
         return Path(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(advice)
     try:
         converted = msgspec.convert(value, kind, strict=not is_text)
     except msgspec.ValidationError as error:

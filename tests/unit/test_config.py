@@ -157,6 +157,12 @@ def test_all_problems_are_shown_at_once_each_on_a_line_with_its_place(tmp_path):
     assert len(lines) == len(expected)
 
 
+def test_no_problem_follows_from_another(tmp_path):
+    (tmp_path / "own.toml").write_text("epochs = 3\n")
+    message = refusal("--config", "own.toml", "--epochs", "x", "--eval-from", "4", cwd=tmp_path)
+    assert message == "epochs is 'x': --epochs; give a whole number, at least 1"
+
+
 def test_one_problem_is_one_line():
     message = refusal("--epochs", "0")
     assert message == "epochs is '0': --epochs; give a whole number, at least 1"

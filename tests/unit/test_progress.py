@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dsgen import events
 from dsgen.errors import ExitCode
-from harness.pace import format_percent, format_rate, format_time, time_left
+from harness.pace import format_percent, format_rate, format_time, rate, time_left
 from harness.progress import (
     Progress,
     ProgressEvent,
@@ -287,6 +287,8 @@ def test_hundred_percent_is_said_only_when_it_is_reached(fraction):
 
 def test_rates_are_decimal_and_time_left_needs_a_start():
     assert format_rate(3_400_000_000.4) == "3.4 GB/s"
+    assert rate(1, 1e-313) is None
+    assert time_left(1, 2, 1e-313) is None
     assert time_left(0, 10, 5.0) is None
     assert time_left(5, 10, 0.0) is None
     assert time_left(10, 10, 5.0) == 0

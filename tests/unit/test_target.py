@@ -45,6 +45,7 @@ def mount(path: str, device: tuple[int, int]):
         ("/mnt/array/x/y", (0, 45), "nfs4", "filer:/export/a"),
         ("/mnt/array/inner/z", (8, 1), "ext4", "/dev/sda1"),
         ("/mnt/arrayed", (254, 0), "ext4", "/dev/vda"),
+        ("/mnt/arrayed", (99, 9), "ext4", "/dev/vda"),
         ("/mnt/lustre", (0, 46), "lustre", "10.0.0.1@tcp:/scratch"),
         ("/tank/data/a", (0, 47), "zfs", "tank/data"),
         ("/var/lib/merged", (0, 48), "overlay", "overlay"),
