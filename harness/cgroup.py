@@ -30,6 +30,7 @@ def read_limits(groups: str, root: Path) -> CgroupLimits:
     that do, up to the root, are those that this process can know of.
     """
     paths = parse_groups(groups)
+    # A hybrid system mounts version 2 beside the controllers of version 1.
     unified = root / "unified" if (root / "unified").is_dir() else root
     memory, quotas = [], []
     for directory in _upwards(root / "memory", paths.get("memory")):
@@ -57,6 +58,7 @@ def parse_groups(text: str) -> dict[str, str]:
     for line in text.splitlines():
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
+        # Version 1 may put several controllers into one tree: cpu,cpuacct.
         for controller in controllers.split(","):
             if controller or number == "0":
                 paths[controller] = path

@@ -93,27 +93,22 @@ def build_config(
         raise ConfigError("unknown workload", where=repr(workload), then=then)
     found = list(problems)
     layers = builtin_layers(builtin, workload, preset, found)
-    profiles = profiles_of(builtin, workload, found)
-    if user is not None:
-        layers.append(user_layer(user, found))
-        profiles |= profiles_of(user, workload, found)
+    layers += [user_layer(user, found)] if user else []
     values, places = merge_layers([*layers, *flags], found)
     found += _missing(places, builtin)
+    # The user's profiles come last: one of the same name is meant to take the other's place.
+    profiles: dict[str, Profile] = {}
+    for document in (builtin, user) if user else (builtin,):
+        profiles |= profiles_of(document, workload, found)
     device = _device(values, profiles, places, found)
     _derive(values, places, device, cwd)
     found += _contradictions(values, places, workload)
     declared = _declared(values, device, found)
     if found or device is None or declared is None:
         raise _config_error(found)
-    extrapolated = not covers(device, values["accelerators"], values["batch_size"])
-    return Config(
-        **values,
-        workload=workload,
-        preset=preset,
-        device=device,
-        step_time=declared,
-        extrapolated=extrapolated,
-    )
+    within = covers(device, values["accelerators"], values["batch_size"])
+    follows = {"device": device, "step_time": declared, "extrapolated": not within}
+    return Config(**values, **follows, workload=workload, preset=preset)
 
 
 def config_json(config: Config) -> dict[str, Any]:
@@ -169,10 +164,12 @@ def _derive(
     for key in _PATHS:
         if values.get(key) is not None:
             values[key] = cwd / values[key].expanduser()
+    # Below `data`, so that writing the checkpoint loads the storage under test, too.
     if "checkpoint" not in places and "data" in values:
         values["checkpoint"] = values["data"] / "checkpoint"
     if "batch_size" not in places and device is not None:
         values["batch_size"] = device.reference_batch
+    # The reference starts to evaluate at half of its epochs (25 of 50, 10 of 20).
     if "eval_from" not in places and "epochs" in values:
         values["eval_from"] = (values["epochs"] + 1) // 2
 
@@ -186,6 +183,7 @@ def _contradictions(
     def refuse(field: str, what: str, then: str) -> None:
         problems.append(Problem(what=what, where=places[field], then=then))
 
+    # Absent values compare as if they were fine: their own problem has been said already.
     laws = WORKLOADS[workload].LAWS
     law, epochs = values.get("law", laws[0]), values.get("epochs", float("inf"))
     evaluation, warmup = values.get("eval_from", 0), values.get("warmup_epochs", 0)
@@ -207,6 +205,7 @@ def _declared(
     values: Mapping[str, Any], device: Profile | None, problems: list[Problem]
 ) -> StepTime | None:
     needed = ("accelerators", "batch_size", "extrapolate")
+    # Without all three the range cannot be judged, and the reason is among the problems.
     if device is None or any(key not in values for key in needed):
         return None
     accelerators, batch_size, extrapolate = (values[key] for key in needed)

@@ -54,6 +54,7 @@ def builtin_layers(
     """
     for key in document.tables.keys() - set(_TABLES):
         problems.append(unknown_key(key, document.name, _TABLES))
+    # Broken tables are found when they are written, not when somebody first asks for them.
     presets = _by_workload(document, "presets", problems)
     chosen = [name for name in (DEFAULT_PRESET, preset) if (workload, name) in presets]
     if (workload, preset) not in presets:

@@ -51,6 +51,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     options = parser.add_argument_group("options (defaults in feedrate.toml)")
     for key, (metavar, text) in _FLAGS.items():
         flag = f"--{key.replace('_', '-')}"
+        # None tells "not given" from a value, also for switches: defaults live in the file.
         if metavar is None:
             options.add_argument(flag, action="store_true", default=None, help=text)
         else:
@@ -68,6 +69,7 @@ def flag_layers(namespace: argparse.Namespace, problems: list[Problem]) -> tuple
         if not equals or not key:
             then = "write --set key=value"
             problems.append(Problem(what="not an assignment", where=f"--set {text}", then=then))
+        # Which of the two was meant cannot be known.
         elif key in given or key in assigned:
             then = "give it once"
             problems.append(Problem(what=f"{key} is given twice", where=f"--set {text}", then=then))

@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 ByteSource = Literal["proc", "none"]
 
+# No page of these can be dropped: the page cache is where the data is.
 _MEMORY: Final = frozenset({"tmpfs", "ramfs", "hugetlbfs", "devtmpfs"})
 # These answer preadv2(RWF_NOWAIT) without I/O; others refuse it, or answer for a layer above.
 _NOWAIT: Final = frozenset({"ext3", "ext4", "xfs", "btrfs", "f2fs"})
@@ -60,6 +61,7 @@ def parse_mountinfo(text: str) -> list[Mount]:
         if not separator or len(left) < 6 or len(right) < 2:
             continue
         major, minor = left[2].split(":")
+        # The mount's own options first, then those of the file system, each once.
         options = [*left[5].split(","), *(right[2].split(",") if len(right) > 2 else ())]
         mounts.append(
             Mount(
@@ -96,6 +98,7 @@ def traits_of(file_system: str, *, has_block_device: bool) -> Traits:
         reason = f"{file_system} is memory: there is no device"
     elif file_system in _UNCOUNTED:
         reason = _UNCOUNTED[file_system]
+    # A FUSE daemon reads on behalf of others, and is charged for it.
     elif file_system.startswith("fuse") or not has_block_device:
         reason = f"{file_system}: no block device that this process is charged for"
     return Traits(

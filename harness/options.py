@@ -158,6 +158,7 @@ def unknown_key(key: str, where: str, known: Iterable[str]) -> Problem:
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """Return the known word most like `word`, None if none is much like it."""
+    # People write keys as flags, and flags in capitals.
     folded = word.strip().lower().replace("-", "_")
     near = difflib.get_close_matches(folded, list(known), n=1, cutoff=0.5)
     return near[0] if near else None
@@ -171,6 +172,7 @@ def convert_value(field: str, kind: Any, value: Any, *, is_text: bool) -> Any:
         UsageError: it is no size.
     """
     kinds = _alternatives(kind)
+    # TOML has no null, and a flag could not say one: both use the word.
     if value == "none" and type(None) in kinds:
         return None
     if field.endswith("_bytes") and _is_size(value):
@@ -180,10 +182,12 @@ def convert_value(field: str, kind: Any, value: Any, *, is_text: bool) -> Any:
         if not isinstance(value, str) or not value or "\0" in value:
             raise ValueError(advice)
         return Path(value)
+    # Text stands for any type; in a file "8" is a text and a mistake.
     try:
         converted = msgspec.convert(value, kind, strict=not is_text)
     except msgspec.ValidationError as error:
         raise ValueError(advice) from error
+    # The lax mode takes "null", "inf" and "nan", which nobody can mean here.
     if converted is None or (isinstance(converted, float) and not math.isfinite(converted)):
         raise ValueError(advice)
     return converted
@@ -230,6 +234,7 @@ def _alternatives(kind: Any) -> tuple[Any, ...]:
 
 
 def _is_size(value: Any) -> bool:
+    # bool is an int to Python; 16e9 is a float to TOML.
     if isinstance(value, float):
         return math.isfinite(value)
     return isinstance(value, str | int) and not isinstance(value, bool)

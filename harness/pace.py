@@ -79,6 +79,7 @@ def format_time(seconds: float) -> str:
     >>> format_time(0.2), format_time(75), format_time(3599.5), format_time(90_000)
     ('1 s', '1 min 15 s', '1 h 00 min', '1 d 01 h')
     """
+    # Rounded up at every unit, so that a wait is never longer than was said.
     whole = -int(-max(0.0, seconds) // 1)
     if whole < 60:
         return f"{whole} s"

@@ -77,6 +77,7 @@ class Progress:
         self.last_error: ErrorEvent | None = None
         self._events = events
         self._clock = clock
+        # Bars redraw lines; among passed-on events they would tear.
         bars = is_terminal and events is None
         self._display: Display = BarDisplay(stream) if bars else LineDisplay(stream, clock)
         self._starts: dict[str, tuple[float, int]] = {}
@@ -97,6 +98,7 @@ class Progress:
         """Take one line of a job's output; what is no event is shown as it is."""
         text = text.rstrip("\r\n")
         event = parse_event(text)
+        # A job may say more than one; the last is the one it ended with.
         if isinstance(event, ErrorEvent):
             self.last_error = event
         if self._events is not None and (event is not None or _has_kind(text)):

@@ -70,6 +70,7 @@ def system_facts(proc: Path = Path("/proc"), sysfs: Path = Path("/sys")) -> Syst
         memory_available_bytes=memory.available,
         cgroup=read_limits(_read(proc / "self/cgroup") or "", sysfs / "fs/cgroup"),
         transparent_huge_pages=parse_choice(pages or ""),
+        # Before the ranks start: what else was running.
         load_average=_load_average(),
         python=platform.python_version(),
         packages={name: _version(name) for name in _PACKAGES},

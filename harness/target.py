@@ -115,6 +115,7 @@ def _nearest_directory(path: Path) -> Path:
 
 
 def _exists(path: Path) -> bool:
+    # Path.exists() would follow a dangling link and say no.
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -123,6 +124,7 @@ def _exists(path: Path) -> bool:
 
 
 def _check_writable(existing: Path, path: Path) -> None:
+    # The effective user writes; access(2) alone would ask for the real one.
     if os.access(existing, os.W_OK | os.X_OK, effective_ids=True):
         return
     what = "not writable" if existing == path else f"cannot be created, {existing} is not writable"
@@ -149,6 +151,7 @@ def _inspect(path: Path, existing: Path) -> Target:
         mount_options=mount.options if mount else (),
         device=f"/dev/{disk.name.replace('!', '/')}" if disk else _source(mount),
         total_bytes=space.f_blocks * space.f_frsize,
+        # f_bavail, not f_bfree: blocks reserved for root are not ours.
         free_bytes=space.f_bavail * space.f_frsize,
         free_inodes=space.f_favail if space.f_files else None,
         read_ahead_kb=_number(_read(ahead / "read_ahead_kb")),
@@ -188,6 +191,7 @@ def find_disk(
         sysfs: where sysfs is mounted.
         number_of: major and minor number of a source.
     """
+    # Major 0 is anonymous: NFS, tmpfs, overlay, and Btrfs although it has a disk.
     if device[0] == 0 and mount is not None:
         device = number_of(mount.source) or device
     entry = sysfs / "dev/block" / f"{device[0]}:{device[1]}"
