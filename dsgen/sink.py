@@ -1,12 +1,13 @@
 """Where one segment's bytes go: past the page cache where the file system allows it.
 
-Two aligned buffers in turn: while one is on its way to the device, the next fills.
+Aligned buffers in turn: while some are on their way to the device, the next one fills.
 """
 
 import errno
 import fcntl
 import mmap
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +23,9 @@ from dsgen.journal import Written
 from dsgen.layout import Segment
 
 _BUFFER_BYTES: Final = 4 * 2**20
+# Two writes under way keep a fast device busy while a third buffer fills and a fourth waits.
+_BUFFERS: Final = 4
+_WRITES: Final = 2
 _ALIGNMENT: Final = 4096
 _SAMPLE_BYTES: Final = 64 * 2**10
 _BLOCK_BYTES: Final = 4096
@@ -33,9 +37,9 @@ class SegmentSink:
     def __init__(self) -> None:
         # Mapped memory begins on a page, as direct writing wants.
         self._buffers = [
-            np.frombuffer(mmap.mmap(-1, _BUFFER_BYTES), dtype=np.uint8) for _ in range(2)
+            np.frombuffer(mmap.mmap(-1, _BUFFER_BYTES), dtype=np.uint8) for _ in range(_BUFFERS)
         ]
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="write")
+        self._threads = ThreadPoolExecutor(_WRITES, thread_name_prefix="write")
 
     def write(
         self, path: Path, file: int, segment: Segment, blocks: Iterable[NDArray[np.uint8]]
@@ -62,16 +66,17 @@ class SegmentSink:
         blocks: Iterable[NDArray[np.uint8]],
     ) -> Written:
         measured = _Measured(segment.index)
-        pending: Future[None] | None = None
+        pending: deque[Future[None]] = deque()
         offset = segment.offset_bytes
         for chunk in self._chunks(blocks):
             measured.add(chunk)
-            if pending is not None:
-                pending.result()
-            pending = self._thread.submit(_write_all, descriptor, chunk, offset)
+            pending.append(self._threads.submit(_write_all, descriptor, chunk, offset))
             offset += chunk.size
-        if pending is not None:
-            pending.result()
+            # All other buffers may be under way, the one that fills next may not.
+            while len(pending) >= _BUFFERS:
+                pending.popleft().result()
+        for write in pending:
+            write.result()
         written_bytes = offset - segment.offset_bytes
         if written_bytes != segment.bytes:
             raise AssertionError(f"{written_bytes} bytes for a segment of {segment.bytes}")
@@ -79,7 +84,7 @@ class SegmentSink:
         return measured.written(file, segment)
 
     def _chunks(self, blocks: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
-        """Regroup blocks of any size into full buffers; one is only used again two later."""
+        """Regroup blocks of any size into full buffers, which are used in turn."""
         turn, filled = 0, 0
         for block in blocks:
             start = 0
@@ -90,7 +95,7 @@ class SegmentSink:
                 start, filled = start + count, filled + count
                 if filled == _BUFFER_BYTES:
                     yield buffer
-                    turn, filled = 1 - turn, 0
+                    turn, filled = (turn + 1) % _BUFFERS, 0
         if filled:
             yield self._buffers[turn][:filled]
 

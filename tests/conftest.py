@@ -30,7 +30,16 @@ def strace_lack():
     return None if trial.returncode == 0 else "this process may not trace others"
 
 
-LACKS = {"engine": engine_lack, "browser": browser_lack, "strace": strace_lack}
+def root_lack():
+    return None if os.geteuid() == 0 else "this process is not root"
+
+
+LACKS = {
+    "engine": engine_lack,
+    "browser": browser_lack,
+    "root": root_lack,
+    "strace": strace_lack,
+}
 
 
 def pytest_collection_modifyitems(config, items):

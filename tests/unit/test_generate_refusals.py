@@ -1,0 +1,277 @@
+"""Bad input of the generator: one line, its exit code, and nothing lost."""
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from dsgen.errors import PathError
+from dsgen.lock import hold_exclusive, hold_shared
+from dsgen.manifest import MANIFEST_NAME
+from dsgen.workloads import plan
+from dsgen.write import generate
+
+ROOT = Path(__file__).parents[2]
+
+
+def dsgen(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "dsgen", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def make(directory, *more, size="33MB", law="small"):
+    return dsgen("generate", "imseg", "--output", directory, "--size", size, "--law", law, *more)
+
+
+def refused(done, code, *words):
+    assert done.returncode == code, done.stderr
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, lines
+    for word in words:
+        assert word in lines[0]
+    return True
+
+
+@pytest.fixture(scope="module")
+def data_set(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("refusals") / "set"
+    layout = plan("imseg", size_bytes=33_000_000, law="small", seed=1)
+    generate(layout, directory, processes=2, emit=lambda _: None)
+    return directory
+
+
+@contextmanager
+def small_disk(directory, options):
+    directory.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(directory)], check=True)
+    try:
+        yield directory
+    finally:
+        subprocess.run(["umount", str(directory)], check=True)
+
+
+def test_unknown_workload(tmp_path):
+    assert refused(dsgen("generate", "resnet", "--output", tmp_path, "--size", "1GB"), 2, "resnet")
+
+
+@pytest.mark.parametrize("size", ["16G", "-1", "many", "0", ""])
+def test_size_that_is_none(size, tmp_path):
+    assert refused(make(tmp_path / "set", size=size), 2, "--size")
+    assert not (tmp_path / "set").exists()
+
+
+def test_missing_size(tmp_path):
+    assert refused(dsgen("generate", "imseg", "--output", tmp_path), 2, "--size")
+
+
+def test_original_flags_refuse_alike(tmp_path):
+    command = [sys.executable, ROOT / "data_generation.py", "--output_path", tmp_path / "set"]
+    done = subprocess.run(
+        [*command, "--desired_size", "16G", "--workload", "imseg"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused(done, 2, "16G", "GB", "GiB")
+
+
+def test_unknown_law(tmp_path):
+    assert refused(make(tmp_path / "set", law="normal"), 2, "normal", "kits19")
+
+
+def test_zero_processes(tmp_path):
+    assert refused(make(tmp_path / "set", "--processes", 0), 2, "--processes")
+
+
+def test_output_is_a_file(tmp_path):
+    (tmp_path / "set").write_text("mine")
+    assert refused(make(tmp_path / "set"), 7, str(tmp_path / "set"))
+    assert (tmp_path / "set").read_text() == "mine"
+
+
+def test_foreign_files_are_named_and_left(tmp_path):
+    (tmp_path / "thesis.tex").write_text("mine")
+    assert refused(make(tmp_path), 7, "thesis.tex")
+    assert {path.name for path in tmp_path.iterdir()} - {".feedrate.lock"} == {"thesis.tex"}
+
+
+@pytest.mark.root
+def test_too_little_space_is_said_before_the_first_byte(tmp_path):
+    with small_disk(tmp_path / "disk", "size=20m") as disk:
+        assert refused(make(disk / "set"), 7, "too little space", "free")
+        assert {path.name for path in (disk / "set").iterdir()} <= {".feedrate.lock"}
+
+
+@pytest.mark.root
+def test_too_few_inodes_are_said_before_the_first_byte(tmp_path):
+    with small_disk(tmp_path / "disk", "size=400m,nr_inodes=4") as disk:
+        assert refused(make(disk / "set"), 7, "too few inodes")
+
+
+@pytest.mark.root
+def test_a_disk_that_fills_during_generation_loses_nothing(tmp_path):
+    with small_disk(tmp_path / "disk", "size=140m") as disk:
+        command = [
+            *(sys.executable, "-m", "dsgen", "generate", "imseg", "--output", str(disk / "set")),
+            *("--size", "70MB", "--law", "small", "--processes", "1", "--events"),
+        ]
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for line in child.stdout:
+            if '"progress"' in line:
+                break
+        hog = disk / "hog"
+        with hog.open("wb") as stream:
+            try:
+                while True:
+                    stream.write(bytes(2**20))
+            except OSError:
+                pass
+        _, said = child.communicate(timeout=60)
+        assert child.returncode == 7
+        assert len(said.splitlines()) == 1
+        assert "No space left" in said
+        hog.unlink(missing_ok=True)
+        assert subprocess.run(command, check=False, capture_output=True).returncode == 0
+        assert dsgen("verify", disk / "set").returncode == 0
+
+
+@pytest.mark.root
+def test_not_writable(tmp_path):
+    layout = plan("imseg", size_bytes=1, law="small", seed=1)
+    (tmp_path / "shut").mkdir(mode=0o555)
+    os.seteuid(65534)
+    try:
+        with pytest.raises(PathError, match="cannot create .Permission denied.") as caught:
+            generate(layout, tmp_path / "shut" / "set", processes=1, emit=lambda _: None)
+    finally:
+        os.seteuid(0)
+    assert caught.value.exit_code == 7
+
+
+def test_locked_by_a_writer(data_set):
+    with hold_exclusive(data_set):
+        assert refused(make(data_set), 7, "another process")
+
+
+def test_locked_by_readers(data_set):
+    with hold_shared(data_set), hold_shared(data_set):
+        assert refused(make(data_set), 7, "another process")
+
+
+def test_other_parameters_are_refused_with_the_difference(data_set):
+    before = (data_set / MANIFEST_NAME).read_bytes()
+    assert refused(make(data_set, "--seed", 2), 6, "seed 1, not 2")
+    assert refused(make(data_set, law="uniform"), 6, "law small, not uniform")
+    assert refused(make(data_set, size="90MB"), 6, "33000000", "90000000")
+    assert (data_set / MANIFEST_NAME).read_bytes() == before
+
+
+def test_the_same_parameters_leave_it_alone(data_set):
+    before = {path: path.stat().st_mtime_ns for path in data_set.iterdir()}
+    done = make(data_set)
+    assert done.returncode == 0
+    assert "nothing to write" in done.stdout
+    assert {path: path.stat().st_mtime_ns for path in data_set.iterdir()} == before
+
+
+def test_verify_and_remove_without_a_data_set(tmp_path):
+    assert refused(dsgen("verify", tmp_path), 6, "no complete data set", str(tmp_path))
+    assert refused(dsgen("remove", tmp_path), 6, "no data set", str(tmp_path))
+    assert refused(dsgen("remove", tmp_path / "nowhere"), 6, "no data set")
+
+
+def manifests():
+    def other(**changes):
+        return lambda document: document | changes
+
+    yield "malformed", lambda _: "{"
+    yield "a list", lambda _: []
+    yield "empty", lambda _: {}
+    yield "newer", other(schema_version=2)
+    yield "no files", other(files=None)
+    for path in ("../outside", "/etc/passwd", "a/../../b", ""):
+        yield (
+            f"path {path!r}",
+            other(
+                files=[
+                    {
+                        "path": path,
+                        "role": "train",
+                        "class": "x",
+                        "bytes": 1,
+                        "samples": 1,
+                        "crc32c": 0,
+                        "segments": [[1, 0]],
+                    }
+                ]
+            ),
+        )
+    yield (
+        "role",
+        other(
+            files=[
+                {
+                    "path": "a",
+                    "role": "test",
+                    "class": "x",
+                    "bytes": 1,
+                    "samples": 1,
+                    "crc32c": 0,
+                    "segments": [[1, 0]],
+                }
+            ]
+        ),
+    )
+
+
+@pytest.mark.parametrize(("what", "change"), manifests(), ids=lambda value: str(value)[:12])
+@pytest.mark.parametrize("verb", ["verify", "remove"])
+def test_a_manifest_that_cannot_be_trusted(verb, what, change, data_set, tmp_path):
+    document = change(json.loads((data_set / MANIFEST_NAME).read_text()))
+    text = document if isinstance(document, str) else json.dumps(document)
+    (tmp_path / MANIFEST_NAME).write_text(text)
+    assert refused(dsgen(verb, tmp_path), 6, MANIFEST_NAME)
+    assert (tmp_path / MANIFEST_NAME).read_text() == text
+
+
+def test_remove_deletes_the_data_set_and_nothing_else(tmp_path):
+    assert make(tmp_path / "set").returncode == 0
+    (tmp_path / "set" / "notes.txt").write_text("mine")
+    assert dsgen("remove", tmp_path / "set").returncode == 0
+    assert [path.name for path in (tmp_path / "set").iterdir()] == ["notes.txt"]
+
+
+def test_remove_takes_an_unfinished_data_set(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "dsgen",
+        "generate",
+        "imseg",
+        "--output",
+        str(tmp_path / "set"),
+    ]
+    child = subprocess.Popen([*command, "--size", "2GB", "--events"], stdout=subprocess.PIPE)
+    for _ in range(4):
+        child.stdout.readline()
+    child.kill()
+    child.wait()
+    child.stdout.close()
+    assert dsgen("remove", tmp_path / "set").returncode == 0
+    assert not (tmp_path / "set").exists()
+
+
+def test_a_size_below_one_sample_gives_one_with_a_notice(tmp_path):
+    done = make(tmp_path / "set", size="1")
+    assert done.returncode == 0
+    assert "below one sample" in done.stdout
+    assert len(list((tmp_path / "set").glob("case_*"))) == 2
