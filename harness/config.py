@@ -107,7 +107,7 @@ def build_config(
     if found or device is None or declared is None:
         raise _config_error(found)
     within = covers(device, values["accelerators"], values["batch_size"])
-    follows = {"device": device, "step_time": declared, "extrapolated": not within}
+    follows: dict[str, Any] = {"device": device, "step_time": declared, "extrapolated": not within}
     return Config(**values, **follows, workload=workload, preset=preset)
 
 

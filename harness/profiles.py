@@ -125,7 +125,6 @@ def _span(ends: tuple[int, int]) -> str:
 
 def _seconds(model: float | Linear, profile: Profile, accelerators: int, batch_size: int) -> float:
     if isinstance(model, Linear):
-        # Model: accelerators cost all-reduce, samples cost compute, the rest is fixed.
         slopes = model.per_accelerator * accelerators + model.per_sample * batch_size
         return slopes + model.constant
     # A point has no slope: compute-bound steps grow with their batch.

@@ -115,7 +115,7 @@ def _nearest_directory(path: Path) -> Path:
 
 
 def _exists(path: Path) -> bool:
-    # Path.exists() would follow a dangling link and say no.
+    # A link that leads in circles is there, too, and no directory can take its place.
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
