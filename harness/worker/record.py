@@ -22,6 +22,8 @@ class Op(IntEnum):
     LSEEK = 7
     FSTAT = 8
     DUP = 9
+    IOCTL = 10
+    FCNTL = 11
 
 
 class FileClass(IntEnum):
