@@ -1,0 +1,69 @@
+"""Accelerators: what takes a batch and is done with it some time later."""
+
+import time
+from statistics import NormalDist
+from typing import Protocol
+
+from dsgen.seed import named_words
+from harness.worker.spec import StepTime
+
+# A thread that sleeps wakes up late: the last stretch before the deadline is spun.
+SPIN_NS = 500_000
+
+
+class Accelerator(Protocol):
+    """One rank's accelerator."""
+
+    def declare(self, epoch: int, steps: int) -> list[int]:
+        """Return what each step of the epoch shall take, in ns, the same for every rank."""
+
+    def run(self, load_end_ns: int, declared_ns: int) -> int:
+        """Take the batch that was there at `load_end_ns`; return the moment it is done with it."""
+
+
+class Emulated:
+    """An accelerator that only takes time.
+
+    Args:
+        step_time: the law of a step's time.
+        seed: of the draws. All ranks draw the same, for the models describe synchronised steps.
+        spin: burn a core just before the deadline, for those who have one to spare.
+
+    `spin_ns` is the time burnt.
+    """
+
+    def __init__(self, *, step_time: StepTime, seed: int, spin: bool) -> None:
+        self._step_time = step_time
+        self._seed = seed
+        self._spin = spin
+        self.spin_ns = 0
+
+    def declare(self, epoch: int, steps: int) -> list[int]:
+        """Return one draw per step: the normal law at a uniform word, never below zero."""
+        words = named_words("step time", self._seed, epoch).random_raw(steps)
+        normal = NormalDist()
+        mean_s, sd_s = self._step_time.mean_s, self._step_time.sd_s
+        draws = (mean_s + sd_s * normal.inv_cdf(_uniform(int(word))) for word in words)
+        return [max(0, round(draw_s * 1e9)) for draw_s in draws]
+
+    def run(self, load_end_ns: int, declared_ns: int) -> int:
+        """Wait until `declared_ns` after the batch was there."""
+        return self.wait_until(load_end_ns + declared_ns)
+
+    def wait_until(self, deadline_ns: int) -> int:
+        """Return the first look at the clock that is not before `deadline_ns`."""
+        now_ns = time.monotonic_ns()
+        sleep_ns = deadline_ns - now_ns - (SPIN_NS if self._spin else 0)
+        if sleep_ns > 0:
+            time.sleep(sleep_ns / 1e9)
+            now_ns = time.monotonic_ns()
+        spun_from_ns = now_ns
+        while now_ns < deadline_ns:
+            now_ns = time.monotonic_ns()
+        self.spin_ns += now_ns - spun_from_ns
+        return now_ns
+
+
+def _uniform(word: int) -> float:
+    # The middle of one of 2**53 equal parts of (0, 1): never an end, where the normal has none.
+    return ((word >> 11) + 0.5) / 2**53

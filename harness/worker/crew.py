@@ -1,0 +1,136 @@
+"""The parent of the ranks: starts them, watches them, and lets none outlive the others."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkContext, ForkProcess
+
+from dsgen.errors import ExitCode, FeedrateError
+from harness.worker.failure import RankDiedError, RankError
+from harness.worker.loop import Job
+from harness.worker.rank import Outcome, run_rank
+
+# What ranks get to write what they recorded, before they are killed.
+GRACE_S = 5.0
+TICK_S = 1.0
+
+
+@dataclass(kw_only=True, slots=True)
+class Member:
+    """One rank as its parent sees it."""
+
+    rank: int
+    process: ForkProcess
+    connection: Connection
+    outcome: Outcome | None = None
+    ended: bool = False
+
+    def failure(self) -> FeedrateError | None:
+        """Return why an ended rank failed, None if it did not."""
+        code, outcome = self.process.exitcode, self.outcome
+        if code == 0 and outcome is not None and outcome.status == "ok":
+            return None
+        if outcome is not None and outcome.error and outcome.exit_code is not ExitCode.BUG:
+            return RankError(outcome.exit_code, outcome.error)
+        how = f"exit code {code}"
+        if code is not None and code < 0:
+            how = f"killed by {signal.Signals(-code).name}"
+        if outcome is not None and outcome.error:
+            how = f"{how}, {outcome.error}"
+        then = "see its standard error; the other ranks' recordings are kept"
+        return RankDiedError(f"rank {self.rank} died", where=how, then=then)
+
+
+class Crew:
+    """The ranks of a run, as forked processes.
+
+    Args:
+        context: of the processes and of what they share.
+        job: theirs.
+    """
+
+    def __init__(self, context: ForkContext, job: Job) -> None:
+        self._context = context
+        self._job = job
+        self.members: list[Member] = []
+
+    def start(self) -> None:
+        """Fork every rank."""
+        signals = {signal.SIGINT, signal.SIGTERM}
+        signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # until a rank has its own handlers
+        try:
+            for rank in range(self._job.spec.accelerators):
+                self.members.append(self._fork(rank))
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+
+    def watch(self, tick: Callable[[], None]) -> None:
+        """Return when every rank has ended well; call `tick` about once a second meanwhile.
+
+        Raises:
+            RankError: a rank met an expected error.
+            RankDiedError: a rank died of something else, or was killed.
+        """
+        next_tick_s = time.monotonic()
+        while any(not member.ended for member in self.members):
+            self._collect(next_tick_s - time.monotonic())
+            for member in self.members:
+                if member.ended and (failure := member.failure()):
+                    raise failure
+            if time.monotonic() >= next_tick_s:
+                tick()
+                next_tick_s = time.monotonic() + TICK_S
+
+    def stop(self) -> None:
+        """End every rank that still runs: with a word first, by force after `GRACE_S`."""
+        for member in self._running():
+            member.process.terminate()
+        deadline_s = time.monotonic() + GRACE_S
+        while self._running() and (left_s := deadline_s - time.monotonic()) > 0:
+            self._collect(left_s)
+        for member in self._running():
+            member.process.kill()
+        while self._running():
+            self._collect(GRACE_S)
+
+    def _fork(self, rank: int) -> Member:
+        ours, theirs = self._context.Pipe(duplex=False)
+        process = self._context.Process(
+            target=run_rank,
+            args=(self._job, rank, os.getpid(), theirs),
+            name=f"rank-{rank}",
+            daemon=True,
+        )
+        process.start()
+        theirs.close()
+        return Member(rank=rank, process=process, connection=ours)
+
+    def _running(self) -> list[Member]:
+        return [member for member in self.members if not member.ended]
+
+    def _collect(self, timeout_s: float) -> None:
+        """Take what ranks say and note who ended, waiting for the first of it."""
+        running = self._running()
+        # An outcome may be larger than a pipe holds, so it is taken while its rank still runs.
+        talking = [member.connection for member in running if member.outcome is None]
+        ends = [member.process.sentinel for member in running]
+        wait([*talking, *ends], max(0.0, timeout_s))
+        for member in running:
+            if member.outcome is None and member.connection.poll():
+                member.outcome = _receive(member.connection)
+            if not member.process.is_alive():
+                if member.outcome is None and member.connection.poll():
+                    member.outcome = _receive(member.connection)
+                member.process.join()
+                member.ended = True
+
+
+def _receive(connection: Connection) -> Outcome | None:
+    try:
+        outcome: Outcome = connection.recv()
+    except EOFError:  # it died without a word
+        return None
+    return outcome

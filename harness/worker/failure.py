@@ -1,0 +1,41 @@
+"""What can go wrong in a training run beside the data set, and how it is asked to stop."""
+
+from dsgen.errors import ExitCode, FeedrateError
+
+
+class WorkerError(FeedrateError):
+    """Root of what the worker raises."""
+
+
+class SelfCheckError(WorkerError):
+    """The rows of a window and the kernel's byte counter disagree."""
+
+    exit_code = ExitCode.RESULT
+
+
+class RankDiedError(WorkerError):
+    """A rank ended before its time, without an error of its own."""
+
+    exit_code = ExitCode.RANK_DIED
+
+
+class MemoryShortError(WorkerError):
+    """The ranks' buffers do not fit into memory."""
+
+    exit_code = ExitCode.OUT_OF_MEMORY
+
+
+class RankError(WorkerError):
+    """An expected error that a rank reported; its exit code and text are passed on."""
+
+    def __init__(self, exit_code: ExitCode, text: str) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+
+
+class Stop(BaseException):
+    """SIGINT or SIGTERM arrived; whoever catches it writes what it has and ends."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.exit_code = ExitCode(128 + signal_number)

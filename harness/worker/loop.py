@@ -1,0 +1,275 @@
+"""One rank's training: epochs of steps, evaluations, the checkpoint, and what is recorded."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.worker.accelerator import Accelerator
+from harness.worker.capacity import rows_of_reader, with_slack
+from harness.worker.checkpoint import CheckpointWriter
+from harness.worker.comm import Activity, Board, Turnstile
+from harness.worker.failure import SelfCheckError
+from harness.worker.io import DataCalls
+from harness.worker.loader import InlineLoader, Loader, ThreadLoader, slots_for
+from harness.worker.order import evaluates
+from harness.worker.record import STEP, WINDOW, Phase
+from harness.worker.residency import Eviction, evict, resident_fraction, warm
+from harness.worker.spec import WorkerSpec
+from harness.worker.window import Meter, check_window
+from harness.worker.workload import Batch, Reading
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """What all ranks of a run share."""
+
+    spec: WorkerSpec
+    reading: Reading
+    barrier: Turnstile
+    board: Board
+    spin: bool
+    checkpoint: CheckpointWriter | None
+
+
+class _Look(NamedTuple):
+    """The main thread's clocks at one moment, in ns."""
+
+    now: int
+    cpu: int
+    queue: int
+
+
+class Training:
+    """The training of one rank. What it recorded so far may be saved at any time.
+
+    Args:
+        job: shared by all ranks.
+        rank: this one's number.
+        accelerator: this rank's.
+    """
+
+    def __init__(self, job: Job, rank: int, accelerator: Accelerator) -> None:
+        spec = job.spec
+        self._job = job
+        self._spec = spec
+        self._rank = rank
+        self._accelerator = accelerator
+        self._steps = np.zeros(spec.epochs * (job.reading.steps_per_epoch + 1), STEP)
+        self._step_count = 0
+        self._windows: list[np.void] = []
+        self.evictions: list[Eviction] = []
+        self.mismatches = 0
+        self._main, self._readers = self._make_calls()
+        self._loader = self._make_loader()
+        self._meter = Meter([self._main, *self._workers()])
+
+    @property
+    def checked_windows(self) -> int:
+        """Windows whose bytes were compared with the kernel's count."""
+        return len(self._windows)
+
+    @property
+    def has_schedstat(self) -> bool:
+        """Whether the kernel tells run-queue delays."""
+        return self._main.clock.has_schedstat
+
+    def run(self) -> None:
+        """Train for all epochs.
+
+        Raises:
+            FeedrateError: a data set error, a path error, or a failed self-check.
+        """
+        spec = self._spec
+        self._main.clock.open()
+        for epoch in range(1, spec.epochs + 1):
+            self._arrange_cache(epoch)
+            self._train(epoch)
+            if evaluates(epoch, eval_from=spec.eval_from, eval_every=spec.eval_every):
+                self._evaluate(epoch)
+        if self._job.checkpoint is not None:
+            self._write_checkpoint(self._job.checkpoint)
+
+    def save(self, out_dir: Path) -> int:
+        """Write what was recorded so far below `out_dir` and return the count of trace rows."""
+        parts = [calls.rows() for calls in (self._main, *self._workers())]
+        rows = np.concatenate(parts)
+        name = f"rank-{self._rank:05d}.npy"
+        _save(out_dir / "trace" / name, rows[np.argsort(rows["t0_ns"], kind="stable")])
+        _save(out_dir / "steps" / name, self._steps[: self._step_count])
+        windows = np.array(self._windows, WINDOW)
+        _save(out_dir / "steps" / f"windows-{self._rank:05d}.npy", windows)
+        return len(rows)
+
+    def _make_calls(self) -> tuple[DataCalls, list[DataCalls]]:
+        spec, reading = self._spec, self._job.reading
+        workers = max(1, spec.loader_workers)
+        planned = [
+            rows_of_reader(
+                spec,
+                worker=worker,
+                workers=workers,
+                train_batches=reading.steps_per_epoch,
+                eval_batches=len(reading.evaluation(1, self._rank)),
+                calls_per_sample=reading.calls_per_sample,
+            )
+            for worker in range(workers)
+        ]
+        checkpoint = self._job.checkpoint
+        extra = with_slack(checkpoint.calls) if checkpoint and self._rank == 0 else 1
+        if spec.loader_workers == 0:
+            rows, marks = planned[0]
+            main = self._calls(0, rows=rows + extra, marks=marks + extra)
+            return main, [main]
+        main = self._calls(0, rows=extra, marks=extra)
+        return main, [
+            self._calls(worker, rows=rows, marks=marks)
+            for worker, (rows, marks) in enumerate(planned, 1)
+        ]
+
+    def _calls(self, loader: int, *, rows: int, marks: int) -> DataCalls:
+        return DataCalls(rank=self._rank, loader=loader, rows=rows, marks=marks)
+
+    def _workers(self) -> list[DataCalls]:
+        return [calls for calls in self._readers if calls is not self._main]
+
+    def _make_loader(self) -> Loader:
+        spec, reading = self._spec, self._job.reading
+        most = max(reading.steps_per_epoch, len(reading.evaluation(1, self._rank)))
+        count = slots_for(spec.loader_workers, spec.prefetch_batches)
+        slots = reading.slots(count)
+        workers = [(calls, reading.reader(calls, slots)) for calls in self._readers]
+        if spec.loader_workers == 0:
+            return InlineLoader(*workers[0], most_batches=most)
+        return ThreadLoader(workers, prefetch=spec.prefetch_batches, most_batches=most)
+
+    def _arrange_cache(self, epoch: int) -> None:
+        """Bring the page cache into the state asked for; all ranks share the work."""
+        cache = self._spec.cache
+        if cache == "asis" or (cache in ("once", "warm") and epoch > 1):
+            return
+        files = self._job.reading.files
+        paths = [file.path for file in files]
+        self._job.board.enter(self._rank, Activity.EVICT, epoch, 0)
+        started_ns = time.monotonic_ns()
+        own = paths[self._rank :: self._spec.accelerators]
+        (warm if cache == "warm" else evict)(own)
+        self._job.barrier.wait()
+        if self._rank == 0 and cache != "warm":
+            self.evictions.append(
+                Eviction(
+                    epoch=epoch,
+                    files=len(files),
+                    bytes=sum(file.size_bytes for file in files),
+                    seconds=(time.monotonic_ns() - started_ns) / 1e9,
+                    resident_fraction=resident_fraction(paths) if epoch == 1 else None,
+                )
+            )
+
+    def _train(self, epoch: int) -> None:
+        batches = self._job.reading.train(epoch, self._rank)
+        declared = self._accelerator.declare(epoch, len(batches))
+        rows = self._steps[self._step_count :][: len(batches) + 1]
+        self._job.board.enter(self._rank, Activity.TRAIN, epoch, len(batches))
+        look = self._open()
+        start_ns = look.now
+        rows[0] = (epoch, 0, *[start_ns] * 4, *[0] * 9)
+        self._step_count += 1
+        self._loader.start(batches, phase=Phase.TRAIN, epoch=epoch)
+        for step, declared_ns in enumerate(declared, 1):
+            look = self._step(rows, epoch, step, declared_ns, look)
+        self._loader.finish()
+        samples = sum(len(batch.samples) for batch in batches)
+        self._fill_waits(rows[1:])
+        self._close(epoch, Phase.TRAIN, start_ns, look.now, samples)
+
+    def _step(
+        self, rows: NDArray[np.void], epoch: int, step: int, declared_ns: int, before: _Look
+    ) -> _Look:
+        self._loader.next()
+        loaded = self._look()
+        compute_end_ns = self._accelerator.run(loaded.now, declared_ns)
+        self._job.barrier.wait()
+        after = self._look()
+        delivery = self._loader.deliveries[step - 1]
+        delivery["main_cpu_ns"] = loaded.cpu - before.cpu
+        delivery["main_queue_ns"] = loaded.queue - before.queue
+        read_bytes = int(delivery["bytes"])
+        rows[step] = (
+            *(epoch, step, before.now, loaded.now, compute_end_ns, after.now, declared_ns),
+            *(delivery["io_wall_ns"], delivery["io_cpu_ns"], 0, 0, 0, 0),
+            *(after.queue - before.queue, read_bytes),
+        )
+        self._step_count += 1
+        self._job.board.advance(self._rank, step, read_bytes)
+        return after
+
+    def _fill_waits(self, rows: NDArray[np.void]) -> None:
+        # After the window: a worker's account of a wait may be complete only then.
+        waits = self._loader.waits(rows)
+        rows["wait_storage_ns"] = waits.storage_ns
+        rows["wait_io_cpu_ns"] = waits.io_cpu_ns
+        rows["wait_decode_cpu_ns"] = waits.decode_cpu_ns
+        rows["wait_runqueue_ns"] = waits.runqueue_ns
+
+    def _evaluate(self, epoch: int) -> None:
+        batches = self._job.reading.evaluation(epoch, self._rank)
+        self._job.board.enter(self._rank, Activity.EVAL, epoch, len(batches))
+        start_ns = self._open().now
+        self._loader.start(batches, phase=Phase.EVAL, epoch=epoch)
+        self._evaluate_cases(batches)
+        self._job.barrier.wait()
+        end_ns = time.monotonic_ns()
+        self._loader.finish()
+        self._close(epoch, Phase.EVAL, start_ns, end_ns, len(batches))
+
+    def _evaluate_cases(self, batches: Sequence[Batch]) -> None:
+        case_ns = round((self._spec.evaluation_case_s or 0) * 1e9)
+        for number in range(len(batches)):
+            self._loader.next()
+            self._accelerator.run(time.monotonic_ns(), case_ns)
+            read_bytes = int(self._loader.deliveries[number]["bytes"])
+            self._job.board.advance(self._rank, number + 1, read_bytes)
+
+    def _write_checkpoint(self, writer: CheckpointWriter) -> None:
+        # The other ranks wait for it, and their windows say how long.
+        epoch = self._spec.epochs
+        self._job.board.enter(self._rank, Activity.CHECKPOINT, epoch, 0)
+        start_ns = self._open().now
+        if self._rank == 0:
+            calls = self._main
+            calls.phase, calls.epoch, calls.step = Phase.CHECKPOINT, epoch, 0
+            calls.forget_marks()
+            writer.write(calls)
+        self._job.barrier.wait()
+        self._close(epoch, Phase.CHECKPOINT, start_ns, time.monotonic_ns(), 0)
+
+    def _open(self) -> _Look:
+        self._meter.open()
+        self._job.barrier.wait()
+        return self._look()
+
+    def _close(self, epoch: int, phase: Phase, start_ns: int, end_ns: int, samples: int) -> None:
+        window = self._meter.close(
+            epoch=epoch, phase=phase, start_ns=start_ns, end_ns=end_ns, samples=samples
+        )
+        self._windows.append(window)
+        try:
+            check_window(window, self._rank)
+        except SelfCheckError:
+            self.mismatches += 1
+            raise
+
+    def _look(self) -> _Look:
+        return _Look(time.monotonic_ns(), time.thread_time_ns(), self._main.clock.runqueue_ns())
+
+
+def _save(path: Path, rows: NDArray[np.void]) -> None:
+    temporary = path.with_suffix(".partial")
+    with temporary.open("wb") as stream:
+        np.save(stream, rows)
+    temporary.rename(path)

@@ -1,0 +1,41 @@
+"""Which rank reads which sample when. Pure; samples are numbers from 0."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsgen.seed import named_words, permutation
+
+Samples = NDArray[np.intp]
+
+
+def steps_per_epoch(samples: int, *, ranks: int, batch_size: int) -> int:
+    """Return the full steps of an epoch: whole batches of what divides among the ranks."""
+    return samples // ranks // batch_size
+
+
+def train_batches(
+    samples: int, *, seed: int, epoch: int, rank: int, ranks: int, batch_size: int
+) -> Samples:
+    """Return the rank's batches of one epoch, shape (steps, batch_size).
+
+    One permutation for all ranks, cut to a multiple of them; a rank takes every ranks-th, and of
+    those whole batches: a distributed sampler and a loader that both drop what is left over.
+    """
+    order = permutation(named_words("training order", seed, epoch), samples)
+    own = order[: samples - samples % ranks][rank::ranks]
+    steps = len(own) // batch_size
+    return own[: steps * batch_size].reshape(steps, batch_size)
+
+
+def eval_order(samples: int, *, seed: int, epoch: int, rank: int, ranks: int) -> Samples:
+    """Return the rank's part of the evaluation samples, in this epoch's order.
+
+    Parts are contiguous and always the same; their sizes differ by one at most.
+    """
+    part = np.array_split(np.arange(samples), ranks)[rank]
+    return part[permutation(named_words("evaluation order", seed, epoch, rank), len(part))]
+
+
+def evaluates(epoch: int, *, eval_from: int, eval_every: int) -> bool:
+    """Return whether an evaluation follows `epoch`; `eval_from` 0 means never."""
+    return 0 < eval_from <= epoch and (epoch - eval_from) % eval_every == 0

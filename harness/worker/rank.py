@@ -1,0 +1,115 @@
+"""The process of one rank: from the fork to the last word to the parent."""
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+import traceback
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Literal, NoReturn
+
+from dsgen.errors import ExitCode, FeedrateError, PathError
+from harness.worker.accelerator import Emulated
+from harness.worker.clock import set_timer_slack, wall_anchor
+from harness.worker.failure import MemoryShortError, Stop
+from harness.worker.loop import Job, Training
+from harness.worker.residency import Eviction
+
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(kw_only=True, slots=True)
+class Outcome:
+    """What a rank tells its parent at its end; `error` is one line, None for success."""
+
+    status: Literal["ok", "failed", "interrupted"] = "failed"
+    exit_code: ExitCode = ExitCode.BUG
+    error: str | None = None
+    wall_anchor: dict[str, int] = field(default_factory=dict)
+    peak_rss_bytes: int = 0
+    rows: int | None = None
+    spin_ns: int = 0
+    has_schedstat: bool = False
+    checked_windows: int = 0
+    mismatches: int = 0
+    evictions: list[Eviction] = field(default_factory=list)
+
+
+def run_rank(job: Job, rank: int, parent: int, connection: Connection) -> NoReturn:
+    """Run a rank in a process just forked, send its Outcome, and end the process.
+
+    The fork happens with SIGINT and SIGTERM blocked; they are let in here. A terminal's SIGINT
+    reaches every process: the parent hears it and speaks for all with SIGTERM.
+
+    Args:
+        job: shared by all ranks.
+        rank: this one's number.
+        parent: its process id; a rank does not outlive it.
+        connection: takes the Outcome.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it died before we asked to be told
+        os._exit(ExitCode.RANK_DIED)
+    outcome = Outcome(wall_anchor=wall_anchor())
+    training: list[Training] = []
+    try:
+        _hear_signals()
+        set_timer_slack()
+        _train(job, rank, outcome, training)
+    except Stop as stop:
+        outcome.status, outcome.exit_code = "interrupted", stop.exit_code
+    except FeedrateError as error:
+        outcome.exit_code, outcome.error = error.exit_code, str(error)
+    except MemoryError:
+        short = MemoryShortError("not enough memory", where=f"rank {rank}", then="use fewer ranks")
+        outcome.exit_code, outcome.error = short.exit_code, str(short)
+    except BaseException as bug:  # shown in full, and in one line to the parent
+        traceback.print_exc()
+        outcome.error = traceback.format_exception_only(bug)[-1].strip()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _save(job, outcome, training)
+    outcome.peak_rss_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    connection.send(outcome)
+    sys.stderr.flush()
+    os._exit(outcome.exit_code)
+
+
+def _hear_signals() -> None:
+    def stop(number: int, _frame: object) -> NoReturn:
+        raise Stop(number)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+
+
+def _train(job: Job, rank: int, outcome: Outcome, kept: list[Training]) -> None:
+    spec = job.spec
+    accelerator = Emulated(step_time=spec.step_time, seed=spec.seed, spin=job.spin)
+    training = Training(job, rank, accelerator)
+    kept.append(training)
+    try:
+        training.run()
+        outcome.status, outcome.exit_code = "ok", ExitCode.DONE
+    finally:
+        outcome.spin_ns = accelerator.spin_ns
+        outcome.has_schedstat = training.has_schedstat
+        outcome.checked_windows = training.checked_windows
+        outcome.mismatches = training.mismatches
+        outcome.evictions = training.evictions
+
+
+def _save(job: Job, outcome: Outcome, training: list[Training]) -> None:
+    try:
+        for one in training:
+            outcome.rows = one.save(Path(job.spec.out_dir))
+    except OSError as error:
+        then = "free some space or name another directory"
+        what = f"cannot write the recording ({error.strerror})"
+        failure = PathError(what, where=job.spec.out_dir, then=then)
+        if outcome.error is None:
+            outcome.status, outcome.exit_code = "failed", failure.exit_code
+            outcome.error = str(failure)

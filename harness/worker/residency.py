@@ -1,0 +1,95 @@
+"""Which pages of the data set are in this host's memory, and getting them out or in.
+
+Eviction works for any reader on any mount, but leaves pages that are dirty or mapped. Questions
+about residency are answered truthfully only by a read that may not wait (RWF_NOWAIT): mincore and
+its kin tell everybody but the owner that all pages are there.
+"""
+
+import errno
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from dsgen.errors import DataSetError
+
+_PROBE_EVERY_BYTES = 64 << 20
+_WARM_BLOCK_BYTES = 1 << 20
+_REFUSED = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.EPERM})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Eviction:
+    """Pages dropped before an epoch; `resident_fraction` 0..1, None where it is not known."""
+
+    epoch: int
+    files: int
+    bytes: int
+    seconds: float
+    resident_fraction: float | None
+
+
+def evict(paths: Iterable[str]) -> None:
+    """Ask the kernel to forget the pages of these files."""
+    for path in paths:
+        descriptor = _open(path)
+        try:
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(descriptor)
+
+
+def warm(paths: Iterable[str]) -> None:
+    """Read these files to their end, so that memory holds what it can of them."""
+    block = bytearray(_WARM_BLOCK_BYTES)
+    for path in paths:
+        descriptor = _open(path)
+        try:
+            while os.readv(descriptor, [block]):
+                pass
+        finally:
+            os.close(descriptor)
+
+
+def resident_fraction(paths: Sequence[str]) -> float | None:
+    """Return the share of probed pages in memory, one page in 64 MiB and at least one a file.
+
+    A probe loads the page that it missed, and no more: the next probe would lie, so each page is
+    asked for once.
+    """
+    found = probed = 0
+    page = bytearray(os.sysconf("SC_PAGESIZE"))
+    for path in paths:
+        descriptor = _open(path)
+        try:
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
+            size_bytes = os.fstat(descriptor).st_size
+            for start in range(0, size_bytes, _PROBE_EVERY_BYTES):
+                middle = start + min(_PROBE_EVERY_BYTES, size_bytes - start) // 2
+                resident = _resident(descriptor, page, middle)
+                if resident is None:
+                    return None
+                found += resident
+                probed += 1
+        finally:
+            os.close(descriptor)
+    return found / probed if probed else None
+
+
+def _resident(descriptor: int, page: bytearray, offset: int) -> bool | None:
+    try:
+        os.preadv(descriptor, [page], offset, os.RWF_NOWAIT)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno in _REFUSED:
+            return None
+        raise
+    return True
+
+
+def _open(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        then = "`verify` the data set"
+        raise DataSetError(f"cannot open ({error.strerror})", where=path, then=then) from error

@@ -1,0 +1,90 @@
+"""worker.json and files.json: what a recording's arrays cannot say themselves."""
+
+import json
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.worker.accelerator import SPIN_NS
+from harness.worker.crew import Member
+from harness.worker.io import TracedFile
+from harness.worker.rank import Outcome
+from harness.worker.spec import WorkerSpec
+from harness.worker.workload import Reading
+
+SCHEMA_VERSION = 1
+
+
+def write_files(path: Path, files: Iterable[TracedFile]) -> None:
+    """Write the table of traced files: id -> path, size, class, role."""
+    table = {
+        str(file.id): {
+            "path": file.path,
+            "size_bytes": file.size_bytes,
+            "class": int(file.file_class),
+            "role": file.role,
+        }
+        for file in files
+    }
+    _write(path, table)
+
+
+def write_summary(
+    path: Path,
+    *,
+    status: str,
+    spec: WorkerSpec,
+    reading: Reading,
+    cores: int,
+    spin: bool,
+    members: Sequence[Member],
+) -> None:
+    """Write worker.json: the run's own account, whatever became of it."""
+    used = reading.steps_per_epoch * spec.batch_size * spec.accelerators
+    outcomes = [member.outcome or Outcome() for member in members]
+    summary = {
+        "schema_version": SCHEMA_VERSION,
+        "status": status,
+        "steps_per_epoch": reading.steps_per_epoch,
+        "samples_used_per_epoch": used,
+        "samples_dropped_per_epoch": reading.train_samples - used,
+        "cores": cores,
+        "schedstat": any(outcome.has_schedstat for outcome in outcomes),
+        "spin": {
+            "used": spin,
+            "threshold_ns": SPIN_NS,
+            "cpu_ns": sum(outcome.spin_ns for outcome in outcomes),
+        },
+        "ranks": [_rank(member) for member in members],
+        "evictions": [asdict(one) for outcome in outcomes for one in outcome.evictions],
+        "self_check": {
+            "checked_windows": sum(outcome.checked_windows for outcome in outcomes),
+            "mismatches": sum(outcome.mismatches for outcome in outcomes),
+        },
+        "versions": {"python": platform.python_version(), "numpy": np.__version__},
+    }
+    _write(path, summary)
+
+
+def _rank(member: Member) -> dict[str, Any]:
+    outcome = member.outcome
+    failure = member.failure()
+    interrupted = outcome is not None and outcome.status == "interrupted"
+    return {
+        "rank": member.rank,
+        "pid": member.process.pid,
+        "wall_anchor": outcome.wall_anchor if outcome else None,
+        "peak_rss_bytes": outcome.peak_rss_bytes if outcome else None,
+        "rows": outcome.rows if outcome else None,
+        "error": "interrupted" if interrupted else str(failure) if failure else None,
+    }
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
+    temporary = path.with_suffix(".partial")
+    temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    temporary.rename(path)

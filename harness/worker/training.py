@@ -1,0 +1,128 @@
+"""A training run from its spec to worker.json."""
+
+import multiprocessing
+import time
+from pathlib import Path
+
+from dsgen.errors import PathError, UsageError
+from dsgen.events import Emit
+from dsgen.lock import hold_shared
+from dsgen.manifest import Manifest, read_manifest
+from harness.worker.checkpoint import CheckpointWriter
+from harness.worker.comm import Board, Turnstile
+from harness.worker.cores import usable_cores
+from harness.worker.crew import Crew
+from harness.worker.failure import Stop
+from harness.worker.imseg import plan_imseg
+from harness.worker.loop import Job
+from harness.worker.memory import check_memory
+from harness.worker.spec import WorkerSpec
+from harness.worker.summary import write_files, write_summary
+from harness.worker.workload import Reading
+
+_READINGS = {"imseg": plan_imseg}
+
+
+def run_training(spec: WorkerSpec, emit: Emit) -> None:
+    """Train as `spec` orders and leave the recording in its `out_dir`.
+
+    Raises:
+        FeedrateError: what is expected to go wrong; what was recorded by then is written.
+        Stop: a signal arrived; likewise.
+    """
+    data_dir, out_dir = Path(spec.data_dir), Path(spec.out_dir)
+    with hold_shared(data_dir):
+        reading = plan(spec, read_manifest(data_dir))
+        check_memory(spec, reading)
+        _make_directories(out_dir)
+        checkpoint = _checkpoint(spec, reading)
+        traced = [*reading.files, *([checkpoint.file] if checkpoint else [])]
+        write_files(out_dir / "trace" / "files.json", traced)
+        _run(spec, reading, checkpoint, emit)
+
+
+def plan(spec: WorkerSpec, manifest: Manifest) -> Reading:
+    """Return how the spec's workload reads the data set.
+
+    Raises:
+        UsageError: no such workload here.
+        DataSetError: the data set does not suit the spec.
+    """
+    if spec.workload not in _READINGS:
+        then = f"use one of {', '.join(_READINGS)}"
+        raise UsageError("no training of this workload", where=repr(spec.workload), then=then)
+    return _READINGS[spec.workload](spec, manifest)
+
+
+def _run(
+    spec: WorkerSpec, reading: Reading, checkpoint: CheckpointWriter | None, emit: Emit
+) -> None:
+    context = multiprocessing.get_context("fork")
+    cores = usable_cores()
+    spin = spec.accelerators <= cores
+    board = Board(spec.accelerators)
+    job = Job(
+        spec=spec,
+        reading=reading,
+        barrier=Turnstile(context, spec.accelerators),
+        board=board,
+        spin=spin,
+        checkpoint=checkpoint,
+    )
+    crew = Crew(context, job)
+    started_s = time.monotonic()
+    status = "failed"
+    try:
+        crew.start()
+        crew.watch(lambda: emit(_progress(board, spec, time.monotonic() - started_s)))
+        emit(_progress(board, spec, time.monotonic() - started_s))
+        status = "ok"
+    except Stop:
+        status = "interrupted"
+        raise
+    finally:
+        crew.stop()
+        write_summary(
+            Path(spec.out_dir) / "worker.json",
+            status=status,
+            spec=spec,
+            reading=reading,
+            cores=cores,
+            spin=spin,
+            members=crew.members,
+        )
+
+
+def _progress(board: Board, spec: WorkerSpec, elapsed_s: float) -> dict[str, object]:
+    activity, epoch, step, steps = board.position()
+    return {
+        "kind": "train",
+        "epoch": epoch,
+        "epochs": spec.epochs,
+        "step": step,
+        "steps": steps,
+        "phase": activity.name.lower(),
+        "bytes": board.read_bytes(),
+        "elapsed_s": round(elapsed_s, 3),
+    }
+
+
+def _make_directories(out_dir: Path) -> None:
+    try:
+        for name in ("trace", "steps"):
+            (out_dir / name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        then = "name a directory that you may write to"
+        what = f"cannot make it ({error.strerror})"
+        raise PathError(what, where=str(out_dir), then=then) from error
+
+
+def _checkpoint(spec: WorkerSpec, reading: Reading) -> CheckpointWriter | None:
+    if spec.checkpoint_dir is None:
+        return None
+    return CheckpointWriter(
+        directory=Path(spec.checkpoint_dir),
+        size_bytes=spec.checkpoint_bytes,
+        file_id=max(file.id for file in reading.files) + 1,
+        seed=spec.seed,
+    )

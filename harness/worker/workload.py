@@ -1,0 +1,58 @@
+"""What the training loop asks of a workload: which batches, and how one is read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from harness.worker.io import DataCalls, TracedFile
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batch:
+    """What one step reads: `samples` are the workload's own values, steps count from 1."""
+
+    step: int
+    samples: tuple[Any, ...]
+
+
+class BatchReader(Protocol):
+    """Reads batches in one thread; its memory is made at once, not while reading."""
+
+    def read(self, batch: Batch, slot: int) -> None:
+        """Read a batch and leave what training needs of it in slot number `slot`."""
+
+
+class Reading(Protocol):
+    """How the reference training of a workload reads one data set. Pure but for `reader`."""
+
+    @property
+    def files(self) -> tuple[TracedFile, ...]:
+        """Every file that may be read, by id."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Full steps of an epoch, the same for every rank."""
+
+    @property
+    def train_samples(self) -> int:
+        """Training samples of the data set."""
+
+    @property
+    def calls_per_sample(self) -> int:
+        """Calls that reading one sample takes."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory that one reader with the outcome of one batch keeps for the whole run."""
+
+    def train(self, epoch: int, rank: int) -> Sequence[Batch]:
+        """Return the rank's batches of an epoch."""
+
+    def evaluation(self, epoch: int, rank: int) -> Sequence[Batch]:
+        """Return the rank's evaluation batches after an epoch, of one sample each."""
+
+    def slots(self, count: int) -> Any:
+        """Return memory for the outcome of `count` batches, shared by a rank's readers."""
+
+    def reader(self, calls: DataCalls, slots: Any) -> BatchReader:
+        """Return a reader whose calls are recorded by `calls` and whose batches go to `slots`."""
