@@ -1,4 +1,4 @@
-"""Can the storage feed the accelerators, and if not, what holds them back?"""
+"""The answer: whether the storage feeds the accelerators, and if not, what holds them back."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -114,14 +114,12 @@ def _fail(case: Case) -> _Finding:
     causes, lost = case.causes, case.causes.lost_ns
     slow = causes.straggler_rank
     if slow is not None and causes.straggler_ns > MAJORITY * lost:
-        return (
-            "fail",
-            "straggler",
-            (
-                f"Rank {slow} holds {case.feeds} back: {case.mark}; "
-                f"{percent(causes.share(causes.straggler_ns))} of the lost time is waiting for it alone."
-            ),
+        share = percent(causes.share(causes.straggler_ns))
+        sentence = (
+            f"Rank {slow} holds {case.feeds} back: {case.mark}; "
+            f"{share} of the lost time is waiting for this rank alone."
         )
+        return "fail", "straggler", sentence
     shares: dict[Limit, int] = {
         "storage": causes.storage_wait_ns,
         "client_cpu": causes.client_cpu_ns,

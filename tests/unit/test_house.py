@@ -31,7 +31,9 @@ MAY_IMPORT = {
         "dsgen.errors",
         "dsgen.size",
         "harness.analysis",
+        "harness.errors",
         "harness.worker.record",
+        "msgspec",
         "numpy",
     },
 }

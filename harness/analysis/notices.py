@@ -1,0 +1,52 @@
+"""What a reader of the figures must know: a sentence each, part of the result."""
+
+from harness.analysis.epoch import Epoch, measured
+from harness.analysis.recording import Recording, WorkerFacts
+from harness.analysis.selfcheck import SelfCheck
+from harness.analysis.volume import WARM_DEVICE_SHARE
+from harness.analysis.wording import percent
+
+# With fewer steps, the pipeline's start is a large part of every epoch.
+FEW_STEPS = 5
+
+
+def notices_of(recording: Recording, epochs: tuple[Epoch, ...], check: SelfCheck) -> list[str]:
+    """Return the warnings that the recording itself gives reason for."""
+    return [
+        *check.problems,
+        *_about_epochs(epochs),
+        *_about_ranks(recording),
+        *_about_evictions(recording.worker),
+    ]
+
+
+def _about_epochs(epochs: tuple[Epoch, ...]) -> list[str]:
+    notices = []
+    cut = [str(epoch.number) for epoch in epochs if not epoch.complete]
+    if cut:
+        notices.append(f"epoch {', '.join(cut)} was not finished by all ranks and is left out")
+    kept = measured(epochs)
+    if epochs and not kept:
+        notices.append("no epoch is left to measure: all are warm-up or were cut short")
+    shortest = min((epoch.step_count for epoch in kept), default=FEW_STEPS)
+    if shortest < FEW_STEPS:
+        steps = "1 step" if shortest == 1 else f"{shortest} steps"
+        notices.append(
+            f"an epoch has {steps}: the first load, which nothing hides, weighs heavily in AU; "
+            "a larger data set gives more steps"
+        )
+    return notices
+
+
+def _about_ranks(recording: Recording) -> list[str]:
+    silent = [str(rank) for rank, rows in enumerate(recording.steps) if not len(rows)]
+    return [f"rank {', '.join(silent)} left no recording"] if silent else []
+
+
+def _about_evictions(worker: WorkerFacts) -> list[str]:
+    return [
+        f"before epoch {eviction.epoch}, {percent(eviction.resident_fraction)} of the probed pages "
+        "were still in memory after the eviction"
+        for eviction in worker.evictions
+        if eviction.resident_fraction is not None and eviction.resident_fraction > WARM_DEVICE_SHARE
+    ]

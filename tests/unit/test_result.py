@@ -1,0 +1,137 @@
+import json
+
+import numpy as np
+import pytest
+
+from dsgen.errors import ExitCode
+from harness.errors import ResultError
+from harness.result import build_result, read_recording, read_result, write_result
+from tests.golden.recordings import MS, cut, facts, plan, record, write
+
+
+@pytest.fixture
+def result():
+    return build_result(record(plan(2, 3, eval_ns=5 * MS, checkpoint_ns=7 * MS)), facts(2))
+
+
+def test_what_is_written_is_read_back(result, tmp_path):
+    assert read_result(write_result(result, tmp_path)) == result
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_the_same_result_is_the_same_bytes(result, tmp_path):
+    first = write_result(result, tmp_path).read_bytes()
+    assert write_result(read_result(tmp_path / "result.json"), tmp_path).read_bytes() == first
+
+
+def test_a_recording_is_read_back(tmp_path):
+    recording = record(plan(2, 3, eval_ns=5 * MS))
+    write(recording, tmp_path)
+    again = read_recording(tmp_path)
+    assert build_result(again, facts(2)).metrics == build_result(recording, facts(2)).metrics
+    assert again.files == recording.files
+    for kind in ("steps", "windows", "rows"):
+        pairs = zip(getattr(again, kind), getattr(recording, kind), strict=True)
+        assert all(np.array_equal(one, other) for one, other in pairs)
+
+
+@pytest.mark.parametrize("where", [(), ("metrics",), ("verdict",), ("epochs", 0), ("losses", 1)])
+def test_unknown_keys_are_refused(result, tmp_path, where):
+    path = write_result(result, tmp_path)
+    document = json.loads(path.read_text())
+    place = document
+    for key in where:
+        place = place[key]
+    place["surprise"] = 1
+    path.write_text(json.dumps(document))
+    with pytest.raises(ResultError, match="surprise"):
+        read_result(path)
+
+
+@pytest.mark.parametrize("version", [0, 2, "1", None])
+def test_another_schema_version_is_refused_by_its_number(result, tmp_path, version):
+    path = write_result(result, tmp_path)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": version}))
+    with pytest.raises(ResultError, match=f"result of schema {version}") as caught:
+        read_result(path)
+    assert caught.value.exit_code == ExitCode.RESULT
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff\xfe", b'{"schema_version": 1}'])
+def test_a_malformed_result_is_refused_in_one_line(tmp_path, content):
+    path = tmp_path / "result.json"
+    path.write_bytes(content)
+    with pytest.raises(ResultError) as caught:
+        read_result(path)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_an_absent_result_is_refused(tmp_path):
+    with pytest.raises(ResultError, match="no result"):
+        read_result(tmp_path / "result.json")
+
+
+def test_a_directory_that_does_not_exist_takes_no_result(result, tmp_path):
+    with pytest.raises(ResultError, match="cannot write"):
+        write_result(result, tmp_path / "absent")
+
+
+def test_evaluation_and_checkpoint_are_told(result):
+    (evaluation,) = result.evaluation
+    assert (evaluation.epoch, evaluation.window_ns) == (1, 5 * MS)
+    assert result.checkpoint.window_ns == 7 * MS
+
+
+def test_a_run_without_them_says_null_and_not_zero():
+    result = build_result(record(plan(2, 3)), facts(2))
+    assert result.evaluation == []
+    assert result.checkpoint is None
+
+
+def test_a_worker_that_left_nothing_gives_a_result_of_nulls(tmp_path):
+    (tmp_path / "steps").mkdir()
+    recording = read_recording(tmp_path)
+    result = build_result(recording, facts(2, status="failed", exit_code=9))
+    assert result.metrics.au.value is None
+    assert result.losses == []
+    assert result.losses_accelerator_s is None
+    assert result.verdict.outcome == "withheld"
+    assert read_result(write_result(result, tmp_path)) == result
+
+
+def test_a_rank_file_that_is_missing_is_named(tmp_path):
+    write(cut(record(plan(3, 3)), rank=1, rows=0), tmp_path)
+    result = build_result(read_recording(tmp_path), facts(3, status="interrupted"))
+    assert "rank 1 left no recording" in result.warnings
+    assert result.epochs[0].complete is False
+
+
+@pytest.mark.parametrize("name", ["steps/rank-00001.npy", "trace/files.json", "worker.json"])
+def test_a_file_cut_in_half_is_an_error_that_names_it(tmp_path, name):
+    write(record(plan(2, 3)), tmp_path)
+    path = tmp_path / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ResultError, match=path.name):
+        read_recording(tmp_path)
+
+
+def test_rows_of_another_kind_are_refused(tmp_path):
+    write(record(plan(2, 3)), tmp_path)
+    np.save(tmp_path / "steps/rank-00000.npy", np.zeros(3))
+    with pytest.raises(ResultError, match="another kind"):
+        read_recording(tmp_path)
+
+
+def test_no_recording_is_an_error(tmp_path):
+    with pytest.raises(ResultError, match="no recording"):
+        read_recording(tmp_path)
+
+
+def test_facts_that_figures_need_are_asked_for_by_name():
+    with pytest.raises(ResultError, match="batch_size"):
+        build_result(record(plan(1, 1)), facts(1, accelerators={"count": 1, "profile": "ci"}))
+
+
+def test_few_steps_are_warned_of(result):
+    assert any("an epoch has 3 steps" in warning for warning in result.warnings)
