@@ -28,6 +28,7 @@ class Timing:
 
     @property
     def bytes_per_s(self) -> float:
+        """Rate."""
         return self.bytes / self.seconds
 
 
@@ -73,20 +74,33 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--directory", type=Path, default=Path("data/benchmark"))
     options = parser.parse_args()
-    options.directory.mkdir(parents=True, exist_ok=True)
+    measure(
+        options.directory,
+        workload=options.workload,
+        size_bytes=options.size,
+        processes=options.processes,
+        runs=options.runs,
+    )
+
+
+def measure(
+    directory: Path, *, workload: str, size_bytes: int, processes: int, runs: int
+) -> tuple[float, int]:
+    """Print each run, and return the median ratio to buffered fio and the peak of a process."""
+    directory.mkdir(parents=True, exist_ok=True)
     ratios: dict[str, list[float]] = {"buffered": [], "direct": []}
-    for run in range(options.runs + 1):
-        made = generated(options.directory, options.workload, options.size, options.processes)
+    peak_bytes = 0
+    for run in range(runs + 1):
+        made = generated(directory, workload, size_bytes, processes)
+        peak_bytes = max(peak_bytes, made.peak_process_bytes)
         for kind, values in ratios.items():
-            raw = written_by_fio(
-                options.directory, made.bytes, options.processes, direct=kind == "direct"
-            )
+            raw = written_by_fio(directory, made.bytes, processes, direct=kind == "direct")
             note = " (warm-up, not counted)"
             if run:
                 values.append(made.bytes_per_s / raw.bytes_per_s)
                 note = ""
             print(
-                f"{options.workload}: generated {format_size(made.bytes)} in {made.seconds:.2f} s "
+                f"{workload}: generated {format_size(made.bytes)} in {made.seconds:.2f} s "
                 f"({made.bytes_per_s / 1e9:.2f} GB/s, {made.peak_process_bytes / 1e6:.0f} MB a "
                 f"process), fio {kind} {raw.seconds:.2f} s ({raw.bytes_per_s / 1e9:.2f} GB/s), "
                 f"ratio {made.bytes_per_s / raw.bytes_per_s:.2f}{note}",
@@ -94,10 +108,11 @@ def main() -> None:
             )
     for kind, values in ratios.items():
         print(
-            f"{options.workload}: {statistics.median(values):.2f} of fio {kind} "
+            f"{workload}: {statistics.median(values):.2f} of fio {kind} "
             f"({min(values):.2f} to {max(values):.2f}, {len(values)} runs, "
-            f"{options.processes} processes)"
+            f"{processes} processes)"
         )
+    return statistics.median(ratios["buffered"]), peak_bytes
 
 
 if __name__ == "__main__":
