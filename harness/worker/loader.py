@@ -82,6 +82,7 @@ class InlineLoader:
         """Return the split from the main thread's own clocks."""
         rows = self.deliveries[: len(steps)]
         return split_own(
+            interval_ns=steps["load_end_ns"] - steps["load_start_ns"],
             cpu_ns=rows["main_cpu_ns"],
             queue_ns=rows["main_queue_ns"],
             io_wall_ns=rows["io_wall_ns"],

@@ -155,6 +155,7 @@ class Training:
         files = self._job.reading.files
         paths = [file.path for file in files]
         self._job.board.enter(self._rank, Activity.EVICT, epoch, 0)
+        self._job.barrier.wait()
         started_ns = time.monotonic_ns()
         own = paths[self._rank :: self._spec.accelerators]
         (warm if cache == "warm" else evict)(own)

@@ -23,18 +23,25 @@ class Waits:
     runqueue_ns: Ns
 
 
-def split_own(*, cpu_ns: Ns, queue_ns: Ns, io_wall_ns: Ns, io_cpu_ns: Ns, io_queue_ns: Ns) -> Waits:
+def split_own(
+    *, interval_ns: Ns, cpu_ns: Ns, queue_ns: Ns, io_wall_ns: Ns, io_cpu_ns: Ns, io_queue_ns: Ns
+) -> Waits:
     """Return the split when the main thread itself read the batch.
 
+    Looking at clocks takes wall time within calls that the CPU clock counts as outside. So calls
+    cannot have been blocked for longer than the whole interval was off its CPU.
+
     Args:
+        interval_ns: the whole wait, shape (steps,).
         cpu_ns: CPU of the thread in the whole interval, shape (steps,).
         queue_ns: its run-queue delay in the whole interval.
         io_wall_ns: wall time in data calls.
         io_cpu_ns: CPU in data calls.
         io_queue_ns: run-queue delay in data calls.
     """
+    blocked_ns = np.maximum(interval_ns - cpu_ns - queue_ns, 0)
     return Waits(
-        storage_ns=io_wall_ns - io_cpu_ns - io_queue_ns,
+        storage_ns=np.minimum(io_wall_ns - io_cpu_ns - io_queue_ns, blocked_ns),
         io_cpu_ns=io_cpu_ns,
         decode_cpu_ns=cpu_ns - io_cpu_ns,
         runqueue_ns=queue_ns,
@@ -60,12 +67,15 @@ def split_delivered(
     """
     until_ns = np.clip(ready_ns, start_ns, end_ns)
     knots_ns, curves = _curves(marks)
+    # From the first mark on: a float holds nanoseconds of a run, not those since the boot.
+    origin_ns = knots_ns[:1]
+    knots_ns, start, until = (at - origin_ns for at in (knots_ns, start_ns, until_ns))
     spent = [
-        np.interp(until_ns, knots_ns, curve) - np.interp(start_ns, knots_ns, curve)
-        for curve in curves
+        np.interp(until, knots_ns, curve) - np.interp(start, knots_ns, curve) for curve in curves
     ]
     storage_ns, io_cpu_ns, decode_ns, queue_ns = (np.rint(kind).astype(np.int64) for kind in spent)
-    own_ns = end_ns - start_ns - storage_ns - io_cpu_ns - decode_ns - queue_ns
+    worker_ns = storage_ns + io_cpu_ns + decode_ns + queue_ns
+    own_ns = np.maximum(end_ns - start_ns - worker_ns, 0)  # rounding may leave -1
     own_cpu_ns = np.minimum(cpu_ns, own_ns)
     return Waits(
         storage_ns=storage_ns,

@@ -1,0 +1,83 @@
+"""The checkpoint is written as observed, to the byte, and replaced as a whole."""
+
+import statistics
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dsgen.errors import PathError
+from harness.worker.checkpoint import NAME, CheckpointWriter, write_sizes
+from harness.worker.io import DataCalls
+from harness.worker.record import Op
+
+REFERENCE_BYTES = 499_153_191
+
+
+def writer(directory, size_bytes):
+    return CheckpointWriter(directory=directory, size_bytes=size_bytes, file_id=7, seed=1)
+
+
+def calls():
+    return DataCalls(rank=0, loader=0, rows=500, marks=500)
+
+
+def test_write_sizes_have_the_observed_distribution():
+    sizes = write_sizes(REFERENCE_BYTES)
+    assert sum(sizes) == REFERENCE_BYTES
+    assert min(sizes) == 64
+    assert statistics.quantiles(sizes, n=4)[0] == 1280
+    assert statistics.mean(sizes) == pytest.approx(2_170_231, rel=0.01)
+    assert statistics.pstdev(sizes) == pytest.approx(4_459_727, rel=0.01)
+
+
+@pytest.mark.parametrize("total", [1, 63, 20_000, 25_000, 1_000_003, 50_000_000])
+def test_write_sizes_sum_to_any_total(total):
+    sizes = write_sizes(total)
+    assert sum(sizes) == total
+    assert min(sizes) > 0
+
+
+def test_a_checkpoint_replaces_the_one_before(tmp_path):
+    recorded = calls()
+    writer(tmp_path, 3_000_000).write(recorded)
+    writer(tmp_path, 2_000_000).write(recorded)
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+    assert (tmp_path / NAME).stat().st_size == 2_000_000
+
+
+def test_every_call_of_a_checkpoint_is_a_row(tmp_path):
+    recorded = calls()
+    planned = writer(tmp_path, 3_000_000)
+    planned.write(recorded)
+    rows = recorded.rows()
+    writes = rows[rows["op"] == Op.WRITE]
+    assert writes["returned"].tolist() == write_sizes(3_000_000)
+    assert np.array_equal(writes["offset"][1:], writes["returned"].cumsum()[:-1])
+    assert rows["op"][[0, -2, -1]].tolist() == [Op.OPEN, Op.FSYNC, Op.CLOSE]
+    assert set(rows["file"]) == {7}
+    assert len(rows) <= planned.calls
+
+
+def test_content_cannot_be_reduced(tmp_path):
+    writer(tmp_path, 10_000_000).write(calls())
+    content = np.frombuffer((tmp_path / NAME).read_bytes(), np.uint8)
+    counts = np.bincount(content, minlength=256)
+    assert counts.max() < 1.1 * counts.mean()
+
+
+def test_a_directory_that_cannot_be_written_is_one_error(tmp_path):
+    with pytest.raises(PathError, match="cannot open"):
+        writer(tmp_path / "absent", 1000).write(calls())
+
+
+def test_a_full_device_leaves_nothing_behind(tmp_path, monkeypatch):
+    planned = writer(tmp_path, 3_000_000)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("harness.worker.io.os.write", full)
+    with pytest.raises(PathError, match="No space left"):
+        planned.write(calls())
+    assert list(Path(tmp_path).iterdir()) == []

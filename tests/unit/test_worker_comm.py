@@ -1,0 +1,80 @@
+"""The barrier holds under contention, and the board shows where the ranks are."""
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+
+from harness.worker.comm import Activity, Board, Turnstile
+
+CONTEXT = multiprocessing.get_context("fork")
+
+
+def pass_rounds(barrier, rounds, mine, counters, parties):
+    chance = random.Random(mine)
+    for number in range(1, rounds + 1):
+        if chance.random() < 0.05:
+            time.sleep(chance.random() / 1000)
+        counters[mine] = number
+        barrier.wait()
+        # Everybody has come this far, and nobody is further than one round ahead.
+        if not all(number <= counters[other] <= number + 1 for other in range(parties)):
+            os._exit(1)
+    os._exit(0)
+
+
+def run_parties(parties, rounds):
+    barrier = Turnstile(CONTEXT, parties)
+    counters = CONTEXT.RawArray("l", parties)
+    processes = [
+        CONTEXT.Process(target=pass_rounds, args=(barrier, rounds, mine, counters, parties))
+        for mine in range(parties)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    return [process.exitcode for process in processes]
+
+
+def test_nobody_passes_before_all_have_arrived():
+    assert run_parties(8, 400) == [0] * 8
+
+
+def test_one_party_never_waits():
+    assert run_parties(1, 100) == [0]
+
+
+def wait_for_ever(barrier, ready):
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(17))
+    ready.release()
+    barrier.wait()
+
+
+def test_a_signal_ends_the_wait():
+    barrier, ready = Turnstile(CONTEXT, 2), CONTEXT.Semaphore(0)
+    process = CONTEXT.Process(target=wait_for_ever, args=(barrier, ready))
+    process.start()
+    ready.acquire()
+    time.sleep(0.05)
+    process.terminate()
+    process.join(10)
+    assert process.exitcode == 17
+
+
+def test_the_board_is_shared_with_forked_ranks():
+    board = Board(2)
+    board.enter(0, Activity.TRAIN, 3, 7)
+
+    def work():
+        board.advance(0, 1, 100)
+        board.advance(0, 2, 50)
+        board.advance(1, 1, 1000)
+        os._exit(0)
+
+    process = CONTEXT.Process(target=work)
+    process.start()
+    process.join(10)
+    assert board.position() == (Activity.TRAIN, 3, 2, 7)
+    assert board.read_bytes() == 1150
