@@ -4,6 +4,7 @@ import argparse
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
@@ -58,6 +59,9 @@ def run_command(run: Callable[[], ExitCode], *, emit_error: Emit | None = None) 
         # The reader of our output went away; there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.TERMINATED
+    except Exception:  # a bug: shown whole, under the exit code that says so
+        traceback.print_exc()
+        return ExitCode.BUG
 
 
 def _stop(number: int, _: FrameType | None) -> None:

@@ -1,0 +1,333 @@
+"""From a configuration to a data set, and from a data set to a result."""
+
+import json
+import secrets
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from dsgen.errors import ExitCode, FeedrateError
+from dsgen.layout import Layout
+from dsgen.manifest import Manifest, read_manifest
+from dsgen.size import echo_size, format_size, parse_size
+from dsgen.workloads import plan
+from harness.analysis.recording import Status
+from harness.analysis.verdict import DEFAULT_THRESHOLD_AU
+from harness.config import Config, config_json, config_notices
+from harness.engine import Engine, Job, JobExit, Mount
+from harness.errors import JobError, ResultError, StopRequested
+from harness.progress import Progress
+from harness.recordings import read_recording
+from harness.report.writer import render_report
+from harness.result import Result, RunFacts, build_result, write_result
+from harness.system import SystemFacts, system_json
+from harness.target import Target, create_directory
+from harness.worker.spec import WorkerSpec
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Setting:
+    """What every step of a command works with."""
+
+    config: Config
+    target: Target
+    system: SystemFacts
+    engine: Engine
+    progress: Progress
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """How a training job ended; `error` or `stop` is raised again once the result is written."""
+
+    status: Status = "ok"
+    exit_code: ExitCode = ExitCode.DONE
+    error: FeedrateError | None = None
+    stop: StopRequested | None = None
+
+
+def planned(config: Config) -> Layout:
+    """Return the layout of the configured data set."""
+    return plan(config.workload, size_bytes=config.size_bytes, law=config.law, seed=config.seed)
+
+
+def data_set_directory(config: Config) -> Path:
+    """Return where the configured data set lives: different parameters never meet in one place.
+
+    Within DATA: WORKLOAD-FORMAT-SIZE-LAW-sSEED.
+    """
+    parameters = planned(config).parameters
+    size = format_size(config.size_bytes).replace(" ", "")
+    if parse_size(size) != config.size_bytes:
+        size = f"{config.size_bytes}B"
+    parts = (config.workload, parameters.format, size, parameters.law, f"s{config.seed}")
+    return config.data / "-".join(parts)
+
+
+def plan_lines(config: Config) -> list[str]:
+    """Return what will be made and done, before it is."""
+    layout = planned(config)
+    train, evaluation = layout.samples("train"), layout.samples("eval")
+    steps = train // config.accelerators // config.batch_size
+    return [
+        f"size    {echo_size(config.size_bytes)}",
+        f"data    {data_set_directory(config)}: {layout.data_bytes:,} bytes in "
+        f"{len(layout.files)} files, {train} training and {evaluation} evaluation samples",
+        f"train   {config.accelerators} x {config.profile}, batch {config.batch_size} each, "
+        f"{config.epochs} epochs of {steps} steps, cache {config.cache}",
+    ]
+
+
+def generate(setting: Setting) -> Path:
+    """Make the configured data set, or find it made, and return its directory."""
+    config = setting.config
+    directory = data_set_directory(config)
+    create_directory(directory)
+    arguments = [
+        *("-m", "dsgen", "generate", config.workload, "--output", str(directory)),
+        *("--size", str(config.size_bytes), "--law", config.law, "--seed", str(config.seed)),
+        "--events",
+    ]
+    if config.processes:
+        arguments += ["--processes", str(config.processes)]
+    log = config.results / config.workload / "logs" / f"{directory.name}-generate.log"
+    create_directory(log.parent)
+    job = Job(
+        name=f"generate-{config.workload}",
+        arguments=tuple(arguments),
+        mounts=(Mount(path=directory),),
+        log=log,
+        memory_bytes=config.memory_bytes,
+    )
+    check_exit(setting, job, setting.engine.run(job, setting.progress.line))
+    return directory
+
+
+def train(setting: Setting, directory: Path) -> Path:
+    """Train over the data set in `directory` and return the path of result.json.
+
+    The result is written whatever ends the training; only then is an error raised.
+
+    Raises:
+        DataSetError: there is no complete data set.
+        JobError: the training failed, with its exit code.
+        ResultError: the self-check failed, or the result cannot be written.
+        StopRequested: as it came.
+    """
+    manifest = read_manifest(directory)
+    started = datetime.now(UTC)
+    run_id = f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+    home = setting.config.results / setting.config.workload
+    partial = home / f".{run_id}.partial"
+    create_directory(partial / "logs")
+    ending = _run_ranks(setting, directory, partial)
+    # From here to the rename nothing may be cut short: a signal waits until the result stands.
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in _STOPPING}
+    try:
+        result = _conclude(setting, manifest, directory, partial, run_id, started, ending)
+        partial.rename(home / run_id)
+    except OSError as error:
+        then = f"free space; what was recorded is in {partial}"
+        what = f"cannot write the result ({error.strerror})"
+        raise ResultError(what, where=str(home), then=then) from error
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    path = home / run_id / "result.json"
+    _raise_again(setting, ending, result, path)
+    return path
+
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+
+def check_exit(setting: Setting, job: Job, ended: JobExit) -> None:
+    """Raise JobError when a job failed: in its own words where it had the time for them."""
+    if ended.code == 0 and not ended.out_of_memory:
+        return
+    said = setting.progress.last_error
+    where = f"{job.name}, log {job.log}"
+    if ended.out_of_memory:
+        limit = format_size(job.memory_bytes) if job.memory_bytes else "the machine's"
+        then = "give it more by --memory, or fewer accelerators or loader workers"
+        what = f"out of memory (limit {limit})"
+        raise JobError(ExitCode.OUT_OF_MEMORY, what, where=where, then=then)
+    if ended.timed_out:
+        then = "raise --max-duration"
+        what = f"stopped at its time limit of {job.timeout_s:g} s"
+        raise JobError(ExitCode.STALLED, what, where=where, then=then)
+    if said is not None:
+        raise JobError(said.exit_code, said.text)
+    known = {int(code) for code in ExitCode}
+    code = ExitCode(ended.code) if ended.code in known else ExitCode.RANK_DIED
+    last = ended.tail[-1] if ended.tail else "it said nothing"
+    raise JobError(code, f"ended with exit code {ended.code} ({last})", where=where)
+
+
+def _run_ranks(setting: Setting, directory: Path, partial: Path) -> Ending:
+    config = setting.config
+    spec = partial / "spec.json"
+    spec.write_text(worker_spec(config, directory, partial).to_json(), encoding="utf-8")
+    mounts = [Mount(path=directory, read_only=True), Mount(path=partial)]
+    if config.checkpoint is not None:
+        create_directory(config.checkpoint)
+        mounts.append(Mount(path=config.checkpoint))
+    job = Job(
+        name=f"train-{config.workload}",
+        arguments=("-m", "harness.worker", str(spec)),
+        mounts=tuple(mounts),
+        log=partial / "logs" / "worker.log",
+        memory_bytes=config.memory_bytes,
+        timeout_s=config.max_duration_s,
+    )
+    try:
+        check_exit(setting, job, setting.engine.run(job, setting.progress.line))
+    except FeedrateError as error:
+        return Ending(status="failed", exit_code=error.exit_code, error=error)
+    except StopRequested as stop:
+        return Ending(status="interrupted", exit_code=stop.exit_code, stop=stop)
+    return Ending()
+
+
+def worker_spec(config: Config, directory: Path, out: Path) -> WorkerSpec:
+    """Return what the worker is to do, from the configuration."""
+    return WorkerSpec(
+        workload=config.workload,
+        data_dir=str(directory),
+        out_dir=str(out),
+        checkpoint_dir=None if config.checkpoint is None else str(config.checkpoint),
+        checkpoint_bytes=config.checkpoint_bytes,
+        accelerators=config.accelerators,
+        batch_size=config.batch_size,
+        epochs=config.epochs,
+        seed=config.seed,
+        eval_from=config.eval_from,
+        eval_every=config.eval_every,
+        loader_workers=config.loader_workers,
+        prefetch_batches=config.prefetch_batches,
+        buffer=config.buffer,
+        cache=config.cache,
+        step_time=config.step_time,
+        evaluation_case_s=config.device.evaluation_case_s,
+    )
+
+
+def _conclude(
+    setting: Setting,
+    manifest: Manifest,
+    directory: Path,
+    partial: Path,
+    run_id: str,
+    started: datetime,
+    ending: Ending,
+) -> Result:
+    """Write config.json, system.json, result.json and the report into the run's directory."""
+    config = setting.config
+    system = system_json(setting.system)
+    facts = RunFacts(
+        run_id=run_id,
+        started_utc=f"{started:%Y-%m-%dT%H:%M:%SZ}",
+        command=setting.command,
+        engine={
+            "name": setting.engine.name,
+            "reason": setting.engine.reason,
+            **setting.engine.facts(),
+        },
+        config=config_json(config),
+        system=system,
+        target=setting.target.as_json(),
+        dataset=_dataset_facts(manifest, directory),
+        accelerators=_accelerator_facts(config),
+        status=ending.status,
+        exit_code=int(ending.exit_code),
+        warnings=tuple(_warnings(setting, ending)),
+        threshold_au=config.require_au or DEFAULT_THRESHOLD_AU,
+        warmup_epochs=config.warmup_epochs,
+        cache=config.cache,
+    )
+    for name, content in (("config.json", facts.config), ("system.json", system)):
+        (partial / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    result = build_result(read_recording(partial), facts)
+    exit_code = _exit_code(config, result, ending)
+    if exit_code != result.exit_code:
+        result = msgspec.structs.replace(result, exit_code=int(exit_code))
+    write_result(result, partial)
+    render_report(partial)
+    return result
+
+
+def _exit_code(config: Config, result: Result, ending: Ending) -> ExitCode:
+    if ending.exit_code is not ExitCode.DONE:
+        return ending.exit_code
+    if result.status != "ok":
+        return ExitCode.RESULT
+    au = result.metrics.au.value
+    if config.require_au is not None and (au is None or au < config.require_au):
+        return ExitCode.AU_BELOW
+    return ExitCode.DONE
+
+
+def _raise_again(setting: Setting, ending: Ending, result: Result, path: Path) -> None:
+    setting.progress.say(result.verdict.sentence)
+    if ending.stop is not None or ending.error is not None:
+        setting.progress.say(f"{ending.status}; what was recorded: {path}")
+    if ending.stop is not None:
+        raise ending.stop
+    if ending.error is not None:
+        raise ending.error
+    if result.exit_code == ExitCode.RESULT:
+        then = "report this with the directory of the result"
+        raise ResultError("the self-check failed", where=str(path), then=then)
+
+
+def _dataset_facts(manifest: Manifest, directory: Path) -> dict[str, Any]:
+    return {
+        **manifest.parameters.as_json(),
+        "path": str(directory),
+        "samples": {"train": manifest.samples_train, "eval": manifest.samples_eval},
+        "bytes": manifest.data_bytes,
+        "files": len(manifest.files),
+        "entropy": {
+            "deflate1_64kib": manifest.entropy.deflate1_64kib,
+            "duplicate_4kib": manifest.entropy.duplicate_4kib,
+        },
+        "manifest_crc32c": manifest.crc32c,
+    }
+
+
+def _accelerator_facts(config: Config) -> dict[str, Any]:
+    device: dict[str, Any] = msgspec.to_builtins(config.device)
+    return {
+        "kind": "emulated",
+        "count": config.accelerators,
+        "batch_size": config.batch_size,
+        "global_batch_size": config.batch_size * config.accelerators,
+        "profile": config.profile,
+        "device": device["device"],
+        "source": device["source"],
+        "date": device["date"],
+        "note": device["note"],
+        "extrapolated": config.extrapolated,
+        "declared_mean_s": config.step_time.mean_s,
+        "declared_sd_s": config.step_time.sd_s,
+    }
+
+
+def _warnings(setting: Setting, ending: Ending) -> Sequence[str]:
+    warnings = config_notices(setting.config)
+    load, cores = setting.system.load_average, setting.system.cores_usable
+    if load is not None and cores is not None and load[0] > cores / 2:
+        warnings.append(
+            f"The machine was not idle: load average {load[0]:.1f} on {cores} cores at the start."
+        )
+    if setting.target.byte_source == "none":
+        warnings.append(f"Bytes from the device are unknown: {setting.target.byte_source_reason}.")
+    if ending.error is not None:
+        warnings.append(f"The run failed: {ending.error}")
+    return warnings
