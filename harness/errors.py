@@ -26,6 +26,12 @@ class ImageBuildError(HarnessError):
     exit_code = ExitCode.IMAGE_BUILD
 
 
+class DeviceError(HarnessError):
+    """A device that a job asked for cannot be had: no driver, or no container runtime for it."""
+
+    exit_code = ExitCode.DEVICE
+
+
 class TargetError(HarnessError):
     """The target or results directory cannot be used."""
 
