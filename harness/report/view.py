@@ -191,14 +191,14 @@ def _epoch_table(result: Result) -> Table:
         samples = UNKNOWN if epoch.samples is None else f"{epoch.samples:,}"
         window = seconds(epoch.window_ns)
         rows.append(
-            (str(epoch.epoch), state, str(epoch.steps), samples, window, percent(au[epoch.epoch]))
+            (str(epoch.epoch), percent(au[epoch.epoch]), window, str(epoch.steps), samples, state)
         )
-    rows.append(("run", "", "", "", "", percent(result.metrics.au.value)))
-    rows.append(("MLPerf-style", "", "", "", "", percent(result.metrics.au_mlperf_style.value)))
+    rows.append(("run", percent(result.metrics.au.value), "", "", "", ""))
+    rows.append(("MLPerf-style", percent(result.metrics.au_mlperf_style.value), "", "", "", ""))
     return Table(
-        caption=f"{_coverage(result)} Run: sum of declared times / sum of windows, measured epochs. "
-        f"MLPerf-style, {result.metrics.au_mlperf_style.formula}.",
-        head=("Epoch", "State", "Steps", "Samples", "Window", "AU"),
+        caption=f"{_coverage(result)} Run: sum of declared times / sum of windows, measured "
+        f"epochs. MLPerf-style, {result.metrics.au_mlperf_style.formula}.",
+        head=("Epoch", "AU", "Window", "Steps", "Samples", "State"),
         rows=tuple(rows),
     )
 
@@ -220,9 +220,9 @@ def _loss_table(result: Result) -> Table:
     wall = sum(value for _, value in spent)
     return Table(
         caption="All ranks together. An accelerator-second is one accelerator for one second.",
-        head=("Spent on", "Accelerator-seconds", "Share"),
+        head=("Spent on", "Share", "Accelerator-seconds"),
         rows=tuple(
-            (name, f"{value:,.2f}", f"{value / wall:.2%}" if wall else UNKNOWN)
+            (name, f"{value / wall * 100:.2f} %" if wall else UNKNOWN, f"{value:,.2f}")
             for name, value in spent
         ),
     )
@@ -237,7 +237,7 @@ def _outside_table(result: Result) -> Table:
         name = f"checkpoint after epoch {saved.epoch}"
         rows.append((name, size(saved.written_bytes), seconds(saved.window_ns)))
     return Table(
-        caption="In no AU. Evaluation: first start to last end over ranks; checkpoint: of its rank.",
+        caption="In no AU. Evaluation: first start to last end over ranks. Checkpoint: its rank.",
         head=("Outside the windows", "Amount", "Duration"),
         rows=tuple(rows) or (("nothing", "", ""),),
     )
