@@ -1,5 +1,9 @@
-"""Whether the ranks' buffers fit, asked before they are made and not by being killed."""
+"""Memory of the ranks: whether their buffers fit, and an allocator that reads no files.
 
+That they fit is asked before they are made, and not by being killed.
+"""
+
+import ctypes
 from pathlib import Path
 
 from dsgen.size import format_size
@@ -7,6 +11,7 @@ from harness.worker.failure import MemoryShortError
 from harness.worker.spec import WorkerSpec
 from harness.worker.workload import Reading
 
+_M_ARENA_MAX = -8
 _MEMINFO = Path("/proc/meminfo")
 _LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
@@ -30,6 +35,17 @@ def check_memory(spec: WorkerSpec, reading: Reading) -> None:
         )
         then = "use fewer loader workers or accelerators, or --buffer fresh"
         raise MemoryShortError(what, then=then)
+
+
+def use_one_arena() -> None:
+    """Keep the C library's allocator from giving threads arenas of their own.
+
+    To size and shrink such arenas it reads files below /proc and /sys, in the middle of a
+    measured window, where the kernel counts their bytes beside the data's.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):  # of the GNU library; others have one arena anyway
+        libc.mallopt(_M_ARENA_MAX, 1)
 
 
 def available_bytes() -> int:

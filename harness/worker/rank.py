@@ -16,6 +16,7 @@ from harness.worker.accelerator import Emulated
 from harness.worker.clock import set_timer_slack, wall_anchor
 from harness.worker.failure import MemoryShortError, Stop
 from harness.worker.loop import Job, Training
+from harness.worker.memory import use_one_arena
 from harness.worker.residency import Eviction
 
 _PR_SET_PDEATHSIG = 1
@@ -58,6 +59,7 @@ def run_rank(job: Job, rank: int, parent: int, connection: Connection) -> NoRetu
     try:
         _hear_signals()
         set_timer_slack()
+        use_one_arena()
         _train(job, rank, outcome, training)
     except Stop as stop:
         outcome.status, outcome.exit_code = "interrupted", stop.exit_code

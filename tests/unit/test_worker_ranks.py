@@ -1,0 +1,235 @@
+"""Ranks that fail, die or are told to stop: one error, one exit code, nobody left."""
+
+import contextlib
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dsgen.lock import hold_exclusive, hold_shared
+from harness.worker.spec import StepTime
+from tests.unit.worker_run import (
+    load,
+    load_json,
+    make_data_set,
+    make_spec,
+    run_worker,
+    start_worker,
+)
+
+LONG = StepTime(mean_s=0.05, sd_s=0.0)
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    return make_data_set(tmp_path_factory.mktemp("set") / "data", train=12, evaluation=2, side=16)
+
+
+def long_spec(tmp_path, data_dir, **changes):
+    values = {"accelerators": 3, "epochs": 1000, "step_time": LONG, "loader_workers": 2}
+    return make_spec(tmp_path, data_dir, **(values | changes))
+
+
+def children_of(pid):
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
+
+
+def wait_until(condition, what):
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, f"never happened: {what}"
+        time.sleep(0.01)
+
+
+def gone(pids):
+    return not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+@contextlib.contextmanager
+def training(tmp_path, spec):
+    """Start a long run, wait until its ranks have trained a little; kill it in the end."""
+    process = start_worker(tmp_path, spec)
+    try:
+        for line in process.stdout:
+            if json.loads(line)["step"] > 0:
+                break
+        ranks = children_of(process.pid)
+        assert len(ranks) == spec.accelerators, process.stderr.read()
+        yield process, ranks
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def finish(process):
+    stdout, stderr = process.communicate(timeout=30)
+    return process.returncode, [json.loads(line) for line in stdout.splitlines()], stderr
+
+
+@pytest.mark.parametrize("loader_workers", [0, 2])
+def test_a_killed_rank_is_named_and_takes_the_others_with_it(tmp_path, data_dir, loader_workers):
+    spec = long_spec(tmp_path, data_dir, loader_workers=loader_workers)
+    with training(tmp_path, spec) as (process, ranks):
+        os.kill(sorted(ranks)[1], signal.SIGKILL)
+        code, events, stderr = finish(process)
+    assert code == 8
+    assert events[-1]["kind"] == "error"
+    assert events[-1]["exit_code"] == 8
+    assert stderr == events[-1]["text"] + "\n"
+    assert "rank 1 died: killed by SIGKILL" in stderr
+    wait_until(lambda: gone(ranks), "every rank ended")
+    summary = load_json(spec, "worker.json")
+    assert summary["status"] == "failed"
+    assert "SIGKILL" in summary["ranks"][1]["error"]
+    assert [rank["error"] for rank in summary["ranks"][::2]] == ["interrupted"] * 2
+    assert len(load(spec, "trace/rank-00000.npy")) == summary["ranks"][0]["rows"] > 0
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["term", "int"]
+)
+@pytest.mark.parametrize("loader_workers", [0, 2])
+def test_a_signal_keeps_what_was_recorded(tmp_path, data_dir, number, code, loader_workers):
+    spec = long_spec(tmp_path, data_dir, loader_workers=loader_workers)
+    with training(tmp_path, spec) as (process, ranks):
+        started = time.monotonic()
+        process.send_signal(number)
+        returned, _, stderr = finish(process)
+    assert returned == code
+    assert "Traceback" not in stderr
+    assert time.monotonic() - started < 10
+    assert gone(ranks)
+    summary = load_json(spec, "worker.json")
+    assert summary["status"] == "interrupted"
+    for rank in range(3):
+        steps = load(spec, f"steps/rank-{rank:05d}.npy")
+        rows = load(spec, f"trace/rank-{rank:05d}.npy")
+        assert len(steps) > 1
+        assert (steps["barrier_end_ns"] > 0).all()
+        assert len(rows) == summary["ranks"][rank]["rows"]
+        assert (rows["t1_ns"] >= rows["t0_ns"]).all()
+
+
+def test_no_rank_outlives_a_killed_parent(tmp_path, data_dir):
+    with training(tmp_path, long_spec(tmp_path, data_dir)) as (process, ranks):
+        process.kill()
+        process.wait(30)
+        wait_until(lambda: gone(ranks), "every rank ended")
+
+
+def test_a_second_signal_does_not_lose_the_recording(tmp_path, data_dir):
+    spec = long_spec(tmp_path, data_dir)
+    with training(tmp_path, spec) as (process, _):
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        code, _, _ = finish(process)
+    assert code in (130, 143)
+    assert load_json(spec, "worker.json")["status"] == "interrupted"
+
+
+def test_a_long_run_keeps_writers_out(tmp_path, data_dir):
+    with training(tmp_path, long_spec(tmp_path, data_dir)):
+        with pytest.raises(Exception, match="another process uses"), hold_exclusive(data_dir):
+            pass
+        with hold_shared(data_dir):
+            pass
+
+
+def refused(tmp_path, spec, code):
+    done = run_worker(tmp_path, spec)
+    assert done.returncode == code, done.stderr
+    error = json.loads(done.stdout.splitlines()[-1])
+    assert (error["kind"], error["exit_code"]) == ("error", code)
+    assert done.stderr == error["text"] + "\n"
+    return done.stderr
+
+
+@pytest.mark.parametrize("loader_workers", [0, 2])
+def test_a_broken_file_is_one_line_that_names_it(tmp_path, loader_workers):
+    data_dir = make_data_set(tmp_path / "data", train=6, side=16)
+    broken = data_dir / "case_00003_y.npy"
+    content = bytearray(broken.read_bytes())
+    content[:6] = b"broken"
+    broken.write_bytes(content)
+    spec = make_spec(tmp_path, data_dir, accelerators=2, loader_workers=loader_workers)
+    assert str(broken) in refused(tmp_path, spec, 6)
+    assert load_json(spec, "worker.json")["status"] == "failed"
+
+
+def test_a_file_that_was_cut_is_named(tmp_path):
+    data_dir = make_data_set(tmp_path / "data", train=2, side=16)
+    cut = data_dir / "case_00001_x.npy"
+    os.truncate(cut, 5000)
+    assert str(cut) in refused(tmp_path, make_spec(tmp_path, data_dir), 6)
+
+
+def test_no_data_set_is_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "no data set" in refused(tmp_path, make_spec(tmp_path, tmp_path / "empty"), 6)
+
+
+def test_too_few_cases_are_refused_before_any_rank_starts(tmp_path, data_dir):
+    spec = make_spec(tmp_path, data_dir, accelerators=13)
+    assert "12 training cases" in refused(tmp_path, spec, 6)
+    assert not Path(spec.out_dir).exists()
+
+
+def test_another_workload_is_refused(tmp_path, data_dir):
+    assert "no training" in refused(tmp_path, make_spec(tmp_path, data_dir, workload="x"), 2)
+
+
+def test_a_checkpoint_directory_that_is_not_there_is_named(tmp_path, data_dir):
+    absent = str(tmp_path / "absent")
+    spec = make_spec(
+        tmp_path, data_dir, accelerators=2, checkpoint_dir=absent, checkpoint_bytes=1000
+    )
+    assert absent in refused(tmp_path, spec, 7)
+    assert len(load(spec, "steps/rank-00000.npy")) == 7
+
+
+def test_an_output_directory_that_is_a_file_is_named(tmp_path, data_dir):
+    (tmp_path / "file").touch()
+    spec = make_spec(tmp_path, data_dir, out_dir=str(tmp_path / "file"))
+    assert str(tmp_path / "file") in refused(tmp_path, spec, 7)
+
+
+def test_a_bug_in_a_rank_shows_its_last_line_and_its_traceback(tmp_path, data_dir):
+    # A cache mode that no configuration lets through stands for a bug: steps of no number.
+    spec = make_spec(tmp_path, data_dir, step_time=StepTime(mean_s=float("nan"), sd_s=0.0))
+    done = run_worker(tmp_path, spec)
+    assert done.returncode == 8
+    assert "Traceback" in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert "rank 0 died: exit code 70, ValueError: cannot convert float NaN" in last
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[]", None], ids=["cut", "empty", "list", "absent"])
+def test_a_spec_that_cannot_be_read_is_refused(tmp_path, text, capsys):
+    from harness.worker.__main__ import main
+
+    path = tmp_path / "spec.json"
+    if text is not None:
+        path.write_text(text)
+    keep = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    try:
+        assert main([str(path)]) == 2
+    finally:
+        signal.signal(signal.SIGINT, keep[0])
+        signal.signal(signal.SIGTERM, keep[1])
+    assert str(path) in capsys.readouterr().err
+
+
+def test_buffers_that_do_not_fit_are_refused(tmp_path):
+    data_dir = make_data_set(tmp_path / "data", train=1, side=16)
+    document = json.loads((data_dir / "manifest.json").read_text())
+    for entry in document["files"]:
+        entry["bytes"] = 10**13
+    (data_dir / "manifest.json").write_text(json.dumps(document))
+    message = refused(tmp_path, make_spec(tmp_path, data_dir), 9)
+    assert "1 readers keep 20 TB of buffers" in message
+    assert np.iinfo(np.int64).max > 2 * 10**13
