@@ -1,0 +1,100 @@
+"""Pages leave memory when asked, come back when asked, and nobody claims what it cannot know."""
+
+import errno
+import os
+
+import pytest
+
+from dsgen.errors import DataSetError
+from harness.worker import residency
+from harness.worker.counters import IoCounters
+from harness.worker.residency import evict, resident_fraction, warm
+from tests.unit.worker_run import load_json, make_data_set, make_spec, run_worker, sync
+
+
+@pytest.fixture
+def paths(tmp_path):
+    for number in range(4):
+        (tmp_path / f"{number}").write_bytes(bytes(3 << 20))
+    sync(tmp_path)
+    return [str(path) for path in tmp_path.iterdir()]
+
+
+def test_evicted_files_are_not_resident_and_warm_ones_are(paths):
+    warm(paths)
+    assert resident_fraction(paths) == 1
+    evict(paths)
+    assert resident_fraction(paths) == 0
+
+
+def test_a_part_counts_as_a_part(paths):
+    warm(paths)
+    evict(paths[:1])
+    assert resident_fraction(paths) == 0.75
+
+
+def test_a_probe_brings_in_no_more_than_its_page(paths):
+    evict(paths)
+    before = device_bytes()
+    resident_fraction(paths)
+    # A page each; read-ahead would have fetched hundreds of KiB.
+    assert device_bytes() - before <= len(paths) * 16_384
+
+
+def device_bytes():
+    return IoCounters().snapshot().read_bytes
+
+
+def test_a_file_system_that_cannot_say_says_nothing(paths, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EOPNOTSUPP, "not supported")
+
+    monkeypatch.setattr(os, "preadv", refuse)
+    assert resident_fraction(paths) is None
+
+
+def test_an_error_of_the_storage_is_no_answer(paths, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "preadv", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        resident_fraction(paths)
+
+
+def test_large_files_are_probed_all_along(tmp_path, monkeypatch):
+    monkeypatch.setattr(residency, "_PROBE_EVERY_BYTES", 1 << 20)
+    offsets = []
+    monkeypatch.setattr(os, "preadv", lambda _fd, _pages, offset, _flags: offsets.append(offset))
+    (tmp_path / "file").write_bytes(bytes((2 << 20) + 10))
+    assert resident_fraction([str(tmp_path / "file")]) == 1
+    assert offsets == [1 << 19, 3 << 19, (2 << 20) + 5]
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DataSetError, match="absent"):
+        evict([str(tmp_path / "absent")])
+
+
+def evictions(tmp_path, cache):
+    data_dir = make_data_set(tmp_path / "data", train=4, side=16)
+    warm(str(path) for path in data_dir.glob("*.npy"))
+    spec = make_spec(tmp_path, data_dir, epochs=3, cache=cache, accelerators=2)
+    assert run_worker(tmp_path, spec).returncode == 0
+    return [
+        (one["epoch"], one["resident_fraction"])
+        for one in load_json(spec, "worker.json")["evictions"]
+    ]
+
+
+def test_cold_evicts_before_every_epoch_and_probes_once(tmp_path):
+    assert evictions(tmp_path, "cold") == [(1, 0), (2, None), (3, None)]
+
+
+def test_once_evicts_before_the_first_epoch(tmp_path):
+    assert evictions(tmp_path, "once") == [(1, 0)]
+
+
+@pytest.mark.parametrize("cache", ["warm", "asis"])
+def test_warm_and_asis_evict_nothing(tmp_path, cache):
+    assert evictions(tmp_path, cache) == []
