@@ -60,14 +60,15 @@ def volume(windows: Iterable[Records], *, byte_source: str) -> Volume:
 def client_state(total: Volume, evictions: tuple[Eviction, ...], *, cache: str) -> Client:
     """Return whether this client's memory held the data: proven, or `unknown`.
 
-    Proof is bytes from the device against bytes returned. Where no counter is to be had, an
-    eviction whose probe found next to nothing left in memory counts as proof of cold.
+    Proof is bytes from the device against bytes returned. Where no counter is to be had, evictions
+    count as proof of cold when every probe after one found next to nothing left in memory.
     """
     share = total.memory_share
     if share is not None:
         if 1 - share >= COLD_DEVICE_SHARE:
             return "cold"
         return "warm" if 1 - share <= WARM_DEVICE_SHARE else "unknown"
-    probes = [eviction.resident_fraction for eviction in evictions]
-    emptied = bool(probes) and all(p is not None and p <= WARM_DEVICE_SHARE for p in probes)
+    # Probing loads what it probes, so not every eviction is followed by one.
+    probes = [one.resident_fraction for one in evictions if one.resident_fraction is not None]
+    emptied = bool(probes) and max(probes) <= WARM_DEVICE_SHARE
     return "cold" if cache == "cold" and emptied else "unknown"

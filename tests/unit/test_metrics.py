@@ -161,3 +161,26 @@ def test_rows_in_any_order_give_the_same_figures():
         rows[np.random.default_rng(1).permutation(len(rows))] for rows in recording.steps
     )
     assert figures(replace(recording, steps=shuffled))[1] == figures(recording)[1]
+
+
+def test_a_rank_that_wakes_late_after_the_last_barrier_does_not_lengthen_the_window():
+    recording = record(plan(2, 2))
+    recording.steps[0]["barrier_end_ns"][-1] += 40 * MS
+    _, metrics = figures(recording)
+    assert metrics.au.value == pytest.approx(200 / 300)
+    assert metrics.au.per_rank[0].value == pytest.approx(200 / 340)
+
+
+def test_an_epoch_with_fewer_steps_than_the_worker_planned_is_not_complete():
+    recording = record(plan(2, 3))
+    fewer = replace(recording, steps=tuple(rows[:3] for rows in recording.steps))
+    assert [epoch.complete for epoch in figures(fewer)[0]] == [False]
+
+
+def test_ranks_that_disagree_on_the_last_step_leave_an_epoch_incomplete():
+    recording = record(plan(2, 3))
+    steps = (recording.steps[0], recording.steps[1][:3])
+    worker = replace(recording.worker, steps_per_epoch=None)
+    assert [e.complete for e in figures(replace(recording, steps=steps, worker=worker))[0]] == [
+        False
+    ]

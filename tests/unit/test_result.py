@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -81,6 +82,12 @@ def test_evaluation_and_checkpoint_are_told(result):
     (evaluation,) = result.evaluation
     assert (evaluation.epoch, evaluation.window_ns) == (1, 5 * MS)
     assert result.checkpoint.window_ns == 7 * MS
+
+
+def test_an_evaluation_that_a_rank_did_not_finish_is_left_out():
+    recording = record(plan(2, 3, eval_ns=5 * MS))
+    windows = (recording.windows[0], recording.windows[1][:1])
+    assert build_result(replace(recording, windows=windows), facts(2)).evaluation == []
 
 
 def test_a_run_without_them_says_null_and_not_zero():

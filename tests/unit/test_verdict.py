@@ -147,3 +147,10 @@ def test_au_is_never_rounded_up_to_the_mark():
     verdict = verdict_of(record(Plan(loads_ns=loads, declared_ns=declared)))
     assert verdict.outcome == "fail"
     assert "AU 89.9 % against 90 %" in verdict.sentence
+
+
+def test_two_slow_ranks_are_no_straggler():
+    loads = [[[10 * MS] * 3, [80 * MS] * 3, [90 * MS] * 3]]
+    verdict = verdict_of(record(Plan(loads_ns=loads, declared_ns=[[100 * MS] * 3])))
+    assert (verdict.outcome, verdict.limit) == ("fail", "storage")
+    assert evidence(verdict, "straggler_share_of_lost") == pytest.approx(10 / 90)

@@ -46,7 +46,7 @@ def test_the_page_needs_nothing_from_elsewhere():
     assert "<script" not in html
 
 
-def test_figures_have_no_colour_of_their_own():
+def test_figures_have_no_colour_or_font_of_their_own():
     drawings = draw_figures(
         build_result(realistic_recording(), realistic_facts()), realistic_recording()
     )
@@ -54,6 +54,7 @@ def test_figures_have_no_colour_of_their_own():
         for svg in (drawing.wide, drawing.narrow):
             assert "#01" not in svg
             assert "#000000" not in svg
+            assert "DejaVu" not in svg
             assert "var(--" in svg
 
 
