@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from docker.client import DockerClient
 from docker.errors import APIError, DockerException, ImageNotFound
@@ -19,9 +19,9 @@ from urllib3.exceptions import HTTPError
 
 from harness.engine.build import build, image_id_of
 from harness.engine.daemon import BASE_REPOSITORY, daemon_call, labels
+from harness.engine.deferral import Deferral
 from harness.engine.output import lines
 from harness.engine.process import ProcessGroup
-from harness.engine.shield import to_the_end
 from harness.errors import ConfigError, EngineError
 
 SUITE: Final = "bookworm"
@@ -31,6 +31,7 @@ PACKAGES: Final = ("ca-certificates", "python3", "python3-venv")
 
 # A registry that is silent for so long is given up.
 _PULL_SILENCE_S = 20
+_CHUNK_BYTES = 1 << 20
 _APT_LEFTOVERS = ("./var/cache/apt/archives/*.deb", "./var/lib/apt/lists/*")
 
 
@@ -138,8 +139,9 @@ def _load(client: DockerClient, archive: Path, say: Callable[[str], None]) -> No
         holds_image = _is_image_archive(archive)
         with archive.open("rb") as stream, daemon_call(f"load {archive}"):
             if not holds_image:
-                _import(client, stream)
+                _import(client, iter(partial(stream.read, _CHUNK_BYTES), b""))
                 return
+            known = _names(client)
             loaded = client.images.load(stream)
     except (OSError, tarfile.TarError) as error:
         then = "give a `docker save` or the tar of a root directory"
@@ -147,6 +149,8 @@ def _load(client: DockerClient, archive: Path, say: Callable[[str], None]) -> No
     if not loaded:
         raise ConfigError("the archive holds no image", where=str(archive), then="give another")
     _adopt(client, str(loaded[0].id), say)
+    for name in _names(client) - known - {BASE_TAG}:
+        _untag(client, name)
 
 
 def _is_image_archive(archive: Path) -> bool:
@@ -160,12 +164,16 @@ def _is_image_archive(archive: Path) -> bool:
     raise tarfile.TarError("neither an image nor a root directory")
 
 
-def _import(client: DockerClient, stream: Any) -> None:
+def _names(client: DockerClient) -> set[str]:
+    return {name for image in client.images.list() for name in image.tags}
+
+
+def _import(client: DockerClient, chunks: Iterator[bytes]) -> None:
     """Import the tar of a root directory as the base image."""
     ours = [f"LABEL {name}={value}" for name, value in labels("base").items()]
     with daemon_call("import the base image"):
         answer = client.api.import_image(
-            stream, repository=BASE_REPOSITORY, tag=SUITE, changes=ours, stream_src=True
+            chunks, repository=BASE_REPOSITORY, tag=SUITE, changes=ours, stream_src=True
         )
     for line in str(answer).splitlines():
         if "error" in (told := json.loads(line)):
@@ -216,8 +224,10 @@ def _process(command: list[str], errors_to: int = subprocess.PIPE) -> Iterator[P
 @contextmanager
 def _temporary_directory() -> Iterator[Path]:
     """Yield a directory on disk (/tmp may be memory, or forbid device files); remove it after."""
-    directory = Path(tempfile.mkdtemp(prefix="feedrate-base-", dir="/var/tmp"))
-    try:
-        yield directory
-    finally:
-        to_the_end(partial(shutil.rmtree, directory))
+    with Deferral() as signals:
+        directory = Path(tempfile.mkdtemp(prefix="feedrate-base-", dir="/var/tmp"))
+        try:
+            with signals.let_in():
+                yield directory
+        finally:
+            shutil.rmtree(directory)

@@ -22,6 +22,8 @@ from harness.errors import ImageBuildError
 
 _TAIL_LINES = 20
 _STATUS_BAD_REQUEST = 400
+# What the builder says of its own layers.
+_NOISE = (" ---> ", "Removing intermediate container ")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,7 +126,7 @@ def build_lines(chunks: Iterator[dict[str, Any]], path: str, tail: deque[str]) -
         if "error" in chunk:
             raise _build_error(str(chunk["error"]), path, tail)
         for line in str(chunk.get("stream") or chunk.get("status") or "").splitlines():
-            if line.strip():
+            if line.strip() and not line.startswith(_NOISE):
                 tail.append(line)
                 yield line
 

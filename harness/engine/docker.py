@@ -3,7 +3,6 @@
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,9 +16,9 @@ from harness.engine.arguments import container_arguments
 from harness.engine.base_image import ensure_base_image
 from harness.engine.build import Image, build_image
 from harness.engine.daemon import daemon_call, labels
+from harness.engine.deferral import Deferral
 from harness.engine.mounts import create_mounts
 from harness.engine.output import Output
-from harness.engine.shield import to_the_end
 from harness.engine.supervise import supervise
 from harness.errors import DeviceError, EngineError
 
@@ -70,16 +69,19 @@ class DockerEngine:
         name = f"feedrate-{job.name}-{secrets.token_hex(4)}"
         arguments = self._arguments(job, name)
         create_mounts(job.mounts)
-        try:
-            running = _RunningContainer(to_the_end(partial(self._create, arguments)))
-            running.start()
-            output = Output(stdout=running.log("stdout"), stderr=running.log("stderr"), log=job.log)
-            output.start()
-            timed_out = supervise(running, output, on_line, job.timeout_s)
-            state = running.state()
-        finally:
-            # In a thread of its own: a second signal must not cut the removal short.
-            left_behind = to_the_end(partial(self._remove, name))
+        with Deferral() as signals:
+            try:
+                running = _RunningContainer(self._create(arguments))
+                running.start()
+                output = Output(
+                    stdout=running.log("stdout"), stderr=running.log("stderr"), log=job.log
+                )
+                output.start()
+                with signals.let_in():
+                    timed_out = supervise(running, output, on_line, job.timeout_s)
+                state = running.state()
+            finally:
+                left_behind = self._remove(name)
         if left_behind:
             raise EngineError(left_behind, where=name, then="`nox -s clean` removes it")
         return JobExit(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.engine import Job, JobExit
+from harness.engine.deferral import Deferral
 from harness.engine.mounts import create_mounts
 from harness.engine.output import Output
 from harness.engine.process import ProcessGroup
@@ -43,13 +44,16 @@ class LocalEngine:
             raise ConfigError(what, where=f"--engine local ({self.reason})", then=then)
         create_mounts(job.mounts)
         command = [sys.executable, *job.arguments]
-        group = ProcessGroup.start(command, _environment(os.environ, job.environment))
-        try:
-            output = Output(stdout=group.stdout, stderr=group.stderr, log=job.log)
-            output.start()
-            timed_out = supervise(group, output, on_line, job.timeout_s)
-        finally:
-            code = group.end()
+        environment = _environment(os.environ, job.environment)
+        with Deferral() as signals:
+            group = ProcessGroup.start(command, environment)
+            try:
+                output = Output(stdout=group.stdout, stderr=group.stderr, log=job.log)
+                output.start()
+                with signals.let_in():
+                    timed_out = supervise(group, output, on_line, job.timeout_s)
+            finally:
+                code = group.end()
         return JobExit(code=code, timed_out=timed_out, tail=output.tail)
 
     def facts(self) -> dict[str, Any]:
