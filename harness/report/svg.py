@@ -35,8 +35,10 @@ TOKENS: Final = (
     "label",
 )
 FONT_PX: Final = 12
-_ID: Final = re.compile(r' id="[a-z]+[0-9a-z]*_[0-9]+"')
-_FONT: Final = re.compile(r"font: ([0-9.]+)px [^;\"]+")
+# Names such as axis_1 come again in every figure; those that a reference needs are hashes.
+_ID: Final = re.compile(r' id="[A-Za-z0-9.]+_[0-9]+"')
+_FAMILY: Final = re.compile(r" ?font-family: [^;\"]+;?")
+_SHORTHAND: Final = re.compile(r"font: ([0-9.]+)px [^;\"]+")  # as older matplotlib writes it
 _METADATA: Final = re.compile(r"\s*<metadata>.*?</metadata>", re.DOTALL)
 _OUTER: Final = re.compile(r' (?:width|height|xmlns|xmlns:xlink|version)="[^"]*"')
 
@@ -85,7 +87,7 @@ def finish(figure: Figure, label: str) -> str:
     text = out.getvalue()
     text = _METADATA.sub("", text[text.index("<svg") :])
     text = _ID.sub("", text)
-    text = _FONT.sub(r"font-size: \1px", text)
+    text = _SHORTHAND.sub(r"font-size: \1px", _FAMILY.sub("", text))
     for token in TOKENS:
         text = text.replace(colour(token), f"var(--{token})")
     head, body = text.split(">", 1)

@@ -297,8 +297,8 @@ def flatten(
 ) -> tuple[tuple[str, str], ...]:
     """Return nested facts as names and words: bytes with a size, null as `null`.
 
-    >>> flatten({"memory": {"total_bytes": 16_000_000_000, "numa_nodes": None}})
-    (('memory total', '16 GB (16,000,000,000 B)'), ('memory numa nodes', 'unknown'))
+    >>> flatten({"memory": {"total_kb": 16, "numa_nodes": None}})
+    (('memory total kb', '16'), ('memory numa nodes', 'unknown'))
     """
     pairs: list[tuple[str, str]] = []
     for key, value in facts.items():
@@ -306,7 +306,7 @@ def flatten(
         if isinstance(value, Mapping):
             pairs += flatten(value, name, null=null)
         elif key.endswith("_bytes") and type(value) is int:
-            pairs.append((name.removesuffix(" bytes"), f"{size(value)} ({value:,} B)"))
+            pairs.append((name.removesuffix(" bytes"), f"{size(value)} ({value:,}\u00a0B)"))
         else:
             pairs.append((name, null if value is None else _word(value)))
     return tuple(pairs)

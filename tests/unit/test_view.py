@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import pytest
@@ -58,6 +59,13 @@ def test_figures_have_no_colour_or_font_of_their_own():
             assert "var(--" in svg
 
 
+def test_no_name_stands_twice_in_the_page():
+    names = re.findall(
+        r' id="([^"]+)"', render_page(page_of(realistic_recording(), realistic_facts()))
+    )
+    assert len(names) == len(set(names))
+
+
 def test_every_token_and_every_evidence_has_a_name_or_is_plain():
     plain = {"ink", "muted", "line", "paper", "mark"}
     assert set(TOKENS) == plain | set(KIND_NAMES)
@@ -105,7 +113,7 @@ def test_nested_facts_become_names_and_words():
     assert flatten(
         {"memory": {"total_bytes": 16_000_000_000, "huge": None}, "list": [1, True]}
     ) == (
-        ("memory total", "16 GB (16,000,000,000 B)"),
+        ("memory total", "16 GB (16,000,000,000\u00a0B)"),
         ("memory huge", "unknown"),
         ("list", "1, yes"),
     )
