@@ -3,9 +3,22 @@
 import ctypes
 import os
 import time
+from typing import NamedTuple
 
 _PR_SET_TIMERSLACK = 29
 _SCHEDSTAT = "/proc/thread-self/schedstat"
+
+
+# A look takes a few microseconds; longer means that the thread lost its core in the middle.
+_LOOK_NS = 50_000
+
+
+class Look(NamedTuple):
+    """A thread's clocks at one moment, in ns."""
+
+    now: int
+    cpu: int
+    queue: int
 
 
 class ThreadClock:
@@ -42,6 +55,19 @@ class ThreadClock:
         text = os.pread(self._descriptor, 96, 0)
         self.read_bytes += len(text)
         return int(text.split()[1])
+
+    def look(self) -> Look:
+        """Return all clocks as they were at the first of them.
+
+        A core lost between two of them would put a delay after `now` into a queue time before it.
+        """
+        now_ns = time.monotonic_ns()
+        cpu_ns = time.thread_time_ns()
+        queue_ns = self.runqueue_ns()
+        took_ns = time.monotonic_ns() - now_ns
+        if took_ns > _LOOK_NS:
+            queue_ns -= took_ns - (time.thread_time_ns() - cpu_ns)
+        return Look(now_ns, cpu_ns, queue_ns)
 
 
 def set_timer_slack() -> None:

@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from harness.worker.accelerator import Accelerator
 from harness.worker.capacity import rows_of_reader, with_slack
 from harness.worker.checkpoint import CheckpointWriter
+from harness.worker.clock import Look
 from harness.worker.comm import Activity, Board, Turnstile
 from harness.worker.failure import SelfCheckError
 from harness.worker.io import DataCalls
@@ -34,14 +34,6 @@ class Job:
     board: Board
     spin: bool
     checkpoint: CheckpointWriter | None
-
-
-class _Look(NamedTuple):
-    """The main thread's clocks at one moment, in ns."""
-
-    now: int
-    cpu: int
-    queue: int
 
 
 class Training:
@@ -189,8 +181,8 @@ class Training:
         self._close(epoch, Phase.TRAIN, start_ns, look.now, samples)
 
     def _step(
-        self, rows: NDArray[np.void], epoch: int, step: int, declared_ns: int, before: _Look
-    ) -> _Look:
+        self, rows: NDArray[np.void], epoch: int, step: int, declared_ns: int, before: Look
+    ) -> Look:
         self._loader.next()
         loaded = self._look()
         compute_end_ns = self._accelerator.run(loaded.now, declared_ns)
@@ -249,7 +241,7 @@ class Training:
         self._job.barrier.wait()
         self._close(epoch, Phase.CHECKPOINT, start_ns, time.monotonic_ns(), 0)
 
-    def _open(self) -> _Look:
+    def _open(self) -> Look:
         self._meter.open()
         self._job.barrier.wait()
         return self._look()
@@ -265,8 +257,8 @@ class Training:
             self.mismatches += 1
             raise
 
-    def _look(self) -> _Look:
-        return _Look(time.monotonic_ns(), time.thread_time_ns(), self._main.clock.runqueue_ns())
+    def _look(self) -> Look:
+        return self._main.clock.look()
 
 
 def _save(path: Path, rows: NDArray[np.void]) -> None:

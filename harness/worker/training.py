@@ -115,6 +115,8 @@ def _make_directories(out_dir: Path) -> None:
         then = "name a directory that you may write to"
         what = f"cannot make it ({error.strerror})"
         raise PathError(what, where=str(out_dir), then=then) from error
+    if any(out_dir.glob("*/*.npy")):  # its ranks would be taken for this run's
+        raise PathError("holds another recording", where=str(out_dir), then="name an empty one")
 
 
 def _checkpoint(spec: WorkerSpec, reading: Reading) -> CheckpointWriter | None:

@@ -29,7 +29,9 @@ def split_own(
     """Return the split when the main thread itself read the batch.
 
     Looking at clocks takes wall time within calls that the CPU clock counts as outside. So calls
-    cannot have been blocked for longer than the whole interval was off its CPU.
+    cannot have been blocked for longer than the whole interval was off its CPU. And what was off
+    its CPU without being blocked in a call was without a core, also where the run queue does not
+    know of it because a hypervisor had taken the core away.
 
     Args:
         interval_ns: the whole wait, shape (steps,).
@@ -40,11 +42,12 @@ def split_own(
         io_queue_ns: run-queue delay in data calls.
     """
     blocked_ns = np.maximum(interval_ns - cpu_ns - queue_ns, 0)
+    storage_ns = np.minimum(io_wall_ns - io_cpu_ns - io_queue_ns, blocked_ns)
     return Waits(
-        storage_ns=np.minimum(io_wall_ns - io_cpu_ns - io_queue_ns, blocked_ns),
+        storage_ns=storage_ns,
         io_cpu_ns=io_cpu_ns,
         decode_cpu_ns=cpu_ns - io_cpu_ns,
-        runqueue_ns=queue_ns,
+        runqueue_ns=np.maximum(interval_ns - cpu_ns - storage_ns, 0),
     )
 
 

@@ -37,7 +37,8 @@ def test_a_quota_counts_whole_cores():
 def test_ranks_spin_only_with_a_core_each(tmp_path):
     data_dir = make_data_set(tmp_path / "data", train=2 * (usable_cores() + 1), side=16)
     for ranks, used in ((1, True), (usable_cores() + 1, False)):
-        spec = make_spec(tmp_path, data_dir, accelerators=ranks)
+        out_dir = str(tmp_path / f"out-{ranks}")
+        spec = make_spec(tmp_path, data_dir, accelerators=ranks, out_dir=out_dir)
         assert run_worker(tmp_path, spec).returncode == 0
         spin = load_json(spec, "worker.json")["spin"]
         assert spin["used"] is used

@@ -7,7 +7,6 @@ import signal
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from dsgen.lock import hold_exclusive, hold_shared
@@ -198,8 +197,14 @@ def test_an_output_directory_that_is_a_file_is_named(tmp_path, data_dir):
     assert str(tmp_path / "file") in refused(tmp_path, spec, 7)
 
 
+def test_a_directory_with_another_recording_is_refused(tmp_path, data_dir):
+    spec = make_spec(tmp_path, data_dir)
+    assert run_worker(tmp_path, spec).returncode == 0
+    assert "another recording" in refused(tmp_path, spec, 7)
+
+
 def test_a_bug_in_a_rank_shows_its_last_line_and_its_traceback(tmp_path, data_dir):
-    # A cache mode that no configuration lets through stands for a bug: steps of no number.
+    # A step time that no configuration lets through stands for a bug.
     spec = make_spec(tmp_path, data_dir, step_time=StepTime(mean_s=float("nan"), sd_s=0.0))
     done = run_worker(tmp_path, spec)
     assert done.returncode == 8
@@ -232,4 +237,3 @@ def test_buffers_that_do_not_fit_are_refused(tmp_path):
     (data_dir / "manifest.json").write_text(json.dumps(document))
     message = refused(tmp_path, make_spec(tmp_path, data_dir), 9)
     assert "1 readers keep 20 TB of buffers" in message
-    assert np.iinfo(np.int64).max > 2 * 10**13

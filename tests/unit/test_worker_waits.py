@@ -94,5 +94,10 @@ def test_the_main_threads_own_reads_are_split_by_its_clocks():
     assert own() == [600, 150, 150, 100]
 
 
+def test_a_core_that_a_hypervisor_took_away_is_a_missing_core():
+    # Off its CPU for 700, of which 100 in the run queue; blocked in calls for 400 only.
+    assert own(io_wall_ns=600) == [400, 150, 150, 300]
+
+
 def test_calls_are_not_blocked_for_longer_than_the_thread_was_off_its_cpu():
     assert own(cpu_ns=800) == [100, 150, 650, 100]
