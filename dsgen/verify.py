@@ -11,8 +11,8 @@ from dsgen.directory import foreign_names
 from dsgen.errors import DataSetError, PathError
 from dsgen.events import Emit, notice, progress
 from dsgen.layout import SEGMENT_BYTES
-from dsgen.lock import hold_exclusive
-from dsgen.manifest import Manifest, ManifestFile, read_manifest
+from dsgen.lock import hold_shared
+from dsgen.manifest import MANIFEST_NAME, Manifest, ManifestFile, read_manifest
 from dsgen.parallel import run_parallel
 
 _READ_BYTES = 2**20
@@ -39,17 +39,29 @@ def verify(directory: Path, *, processes: int, emit: Emit) -> list[Finding]:
         PathError: another process writes the data set.
     """
     manifest = read_manifest(directory)
-    with hold_exclusive(directory):
+    with hold_shared(directory):
         findings = _sizes(manifest, directory) + _foreign(manifest, directory)
         findings += _contents(manifest, directory, processes, emit)
-        damaged = _damaged_segments(manifest, findings)
-        if damaged:
-            damage.mark(directory, damaged)
-        else:
-            damage.clear(directory)
+    try:
+        _keep(directory, _damaged_segments(manifest, findings))
+    except OSError as error:  # a read-only data set can be verified, too
+        emit(notice(f"what was found is not marked for repair ({error.strerror})"))
     for finding in findings:
         emit(notice(str(finding)))
     return findings
+
+
+def _keep(directory: Path, damaged: damage.Damage) -> None:
+    """Mark the damage for repair; where there is none, let the manifest vouch for the files again.
+
+    Files that were copied may be younger than their manifest, which `generate` and training take
+    for a change.
+    """
+    if damaged:
+        damage.mark(directory, damaged)
+    else:
+        damage.clear(directory)
+        (directory / MANIFEST_NAME).touch()
 
 
 def check_sound(findings: list[Finding], directory: Path) -> None:

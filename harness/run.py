@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from dsgen.directory import check_complete
 from dsgen.errors import ExitCode, FeedrateError
 from dsgen.layout import Layout
 from dsgen.manifest import Manifest, read_manifest
@@ -121,11 +122,14 @@ def train(setting: Setting, directory: Path) -> Path:
         StopRequested: as it came.
     """
     manifest = read_manifest(directory)
+    check_complete(manifest, directory)
     started = datetime.now(UTC)
     run_id = f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
     home = setting.config.results / setting.config.workload
     partial = home / f".{run_id}.partial"
-    create_directory(partial / "logs")
+    # `steps` at once: a run that fails before its first epoch has no rows, but a reason to tell.
+    for name in ("logs", "steps"):
+        create_directory(partial / name)
     ending = _run_ranks(setting, directory, partial)
     # From here to the rename nothing may be cut short: a signal waits until the result stands.
     before = {number: signal.signal(number, signal.SIG_IGN) for number in _STOPPING}
@@ -255,8 +259,9 @@ def _conclude(
         (partial / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     result = build_result(read_recording(partial), facts)
     exit_code = _exit_code(config, result, ending)
-    if exit_code != result.exit_code:
-        result = msgspec.structs.replace(result, exit_code=int(exit_code))
+    if exit_code is ExitCode.RESULT:
+        result = msgspec.structs.replace(result, status="failed")
+    result = msgspec.structs.replace(result, exit_code=int(exit_code))
     write_result(result, partial)
     render_report(partial)
     return result
@@ -265,7 +270,7 @@ def _conclude(
 def _exit_code(config: Config, result: Result, ending: Ending) -> ExitCode:
     if ending.exit_code is not ExitCode.DONE:
         return ending.exit_code
-    if result.status != "ok":
+    if not result.self_check.passed:
         return ExitCode.RESULT
     au = result.metrics.au.value
     if config.require_au is not None and (au is None or au < config.require_au):
@@ -283,7 +288,8 @@ def _raise_again(setting: Setting, ending: Ending, result: Result, path: Path) -
         raise ending.error
     if result.exit_code == ExitCode.RESULT:
         then = "report this with the directory of the result"
-        raise ResultError("the self-check failed", where=str(path), then=then)
+        what = f"the self-check failed ({result.self_check.problems[0]})"
+        raise ResultError(what, where=str(path), then=then)
 
 
 def _dataset_facts(manifest: Manifest, directory: Path) -> dict[str, Any]:

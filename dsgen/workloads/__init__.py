@@ -1,6 +1,7 @@
 """The workloads: what each data set looks like. One module and one line here for each."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final, Protocol
 
 import numpy as np
@@ -52,6 +53,7 @@ def workload(name: str) -> Workload:
     return WORKLOADS[name]
 
 
+@lru_cache(maxsize=4)  # a layout of thousands of files is asked for more than once
 def plan(name: str, *, size_bytes: int, law: str | None, seed: int) -> Layout:
     """Return the layout of a data set; `law` None is the workload's default.
 

@@ -1,0 +1,225 @@
+"""Bad input of the harness: one line (or one for each problem), its exit code, nothing lost."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dsgen.manifest import MANIFEST_NAME
+from dsgen.workloads import plan
+from dsgen.write import generate
+
+ROOT = Path(__file__).parents[2]
+SIZE = "500MB"  # eight cases: six train, two evaluate
+
+
+def harness(*words, cwd=ROOT, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "harness", *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+    )
+
+
+def errors(done):
+    """Return the lines of the error: what comes before it is the echo of the plan."""
+    lines = done.stderr.splitlines()
+    start = next(index for index, line in enumerate(lines) if "error:" in line)
+    return lines[start:]
+
+
+def refused(done, code, *words):
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    said = errors(done)
+    assert len(said) == 1, said
+    for word in words:
+        assert word in said[0]
+    return True
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Return flags for a small data set that is there, and for a run that is short."""
+    root = tmp_path_factory.mktemp("harness")
+    size_bytes = 500_000_000
+    layout = plan("imseg", size_bytes=size_bytes, law="small", seed=1)
+    directory = root / "data" / "imseg-npy-500MB-small-s1"
+    generate(layout, directory, processes=2, emit=lambda _: None)
+    return root
+
+
+def flags(root, *more):
+    return (
+        *("--data", root / "data", "--results", root / "results", "--engine", "local"),
+        *("--preset", "smoke", "--size", SIZE, "--accelerators", 2, "--epochs", 1),
+        *("--eval-from", 1, "--loader-workers", 1, "--checkpoint", "none", *more),
+    )
+
+
+def results(root):
+    return sorted((root / "results" / "imseg").glob("2*/result.json"))
+
+
+def test_a_run_that_is_fine(place):
+    done = harness("train", "imseg", *flags(place))
+    assert done.returncode == 0, done.stderr
+    path = Path(done.stdout.splitlines()[-1])
+    result = json.loads(path.read_text())
+    assert result["status"] == "ok"
+    assert result["exit_code"] == 0
+    assert result["self_check"]["passed"]
+    assert (path.parent / "report.html").stat().st_size > 10_000
+
+
+def test_unknown_workload():
+    assert refused(harness("train", "resnet"), 2, "resnet", "imseg")
+
+
+def test_unknown_verb():
+    assert refused(harness("fly"), 2, "fly")
+
+
+@pytest.mark.parametrize("size", ["16G", "-1", "many", "0"])
+def test_size_that_is_none(size, tmp_path):
+    done = harness("generate", "imseg", "--data", tmp_path / "data", f"--size={size}")
+    assert refused(done, 2, "size", size)
+    assert not (tmp_path / "data").exists()
+
+
+def test_all_problems_are_shown_at_once(tmp_path):
+    words = ("--accelerators", 0, "--batch-size", "x", "--set", "colour=red", "--law", "normal")
+    done = harness("train", "imseg", "--data", tmp_path, *words)
+    assert done.returncode == 2
+    said = "\n".join(errors(done))
+    for word in ("accelerators", "batch_size", "colour", "normal"):
+        assert word in said
+
+
+def test_target_is_a_file(tmp_path):
+    (tmp_path / "data").write_text("mine")
+    done = harness("generate", "imseg", "--data", tmp_path / "data", "--engine", "local")
+    assert refused(done, 7, str(tmp_path / "data"))
+    assert (tmp_path / "data").read_text() == "mine"
+
+
+def test_foreign_files_in_the_data_set(tmp_path):
+    directory = tmp_path / "data" / "imseg-npy-500MB-small-s1"
+    directory.mkdir(parents=True)
+    (directory / "thesis.tex").write_text("mine")
+    done = harness("generate", "imseg", *flags(tmp_path))
+    assert refused(done, 7, "thesis.tex")
+    assert (directory / "thesis.tex").read_text() == "mine"
+
+
+def test_too_little_space(tmp_path):
+    words = flags(tmp_path, "--size", "5TB")
+    assert refused(harness("generate", "imseg", *words), 7, "too little space")
+
+
+def test_data_set_absent(tmp_path):
+    assert refused(harness("train", "imseg", *flags(tmp_path)), 6, "no complete data set")
+
+
+def test_data_set_incomplete(tmp_path, place):
+    directory = tmp_path / "data" / "imseg-npy-500MB-small-s1"
+    shutil.copytree(place / "data" / directory.name, directory)
+    (directory / MANIFEST_NAME).unlink()
+    assert refused(harness("train", "imseg", *flags(tmp_path)), 6, "no complete data set")
+
+
+@pytest.mark.parametrize(
+    ("harm", "word"),
+    [
+        (lambda path: path.unlink(), "case_00001_x.npy"),
+        (lambda path: os.truncate(path, 1000), "case_00001_x.npy"),
+        (lambda path: path.write_bytes(b"x" * path.stat().st_size), "verify"),
+    ],
+)
+def test_data_set_corrupt(harm, word, tmp_path, place):
+    directory = tmp_path / "data" / "imseg-npy-500MB-small-s1"
+    shutil.copytree(place / "data" / directory.name, directory)
+    harm(directory / "case_00001_x.npy")
+    assert refused(harness("train", "imseg", *flags(tmp_path)), 6, word)
+    assert [json.loads(path.read_text())["status"] for path in results(tmp_path)] in (
+        [],
+        ["failed"],
+    )
+
+
+def test_data_set_of_another_workload(tmp_path, place):
+    directory = tmp_path / "data" / "imseg-npy-500MB-small-s1"
+    shutil.copytree(place / "data" / directory.name, directory)
+    document = json.loads((directory / MANIFEST_NAME).read_text())
+    (directory / MANIFEST_NAME).write_text(json.dumps(document | {"workload": "bert"}))
+    assert refused(harness("train", "imseg", *flags(tmp_path)), 6, "bert", "imseg")
+
+
+def test_data_set_too_small_for_the_ranks(place):
+    done = harness("train", "imseg", *flags(place, "--batch-size", 8, "--eval-from", 0))
+    assert refused(done, 6, "6")
+
+
+def test_memory_limit_without_containers(place):
+    assert refused(harness("train", "imseg", *flags(place, "--memory", "1GB")), 2, "memory")
+
+
+def test_profile_outside_its_range(place):
+    words = flags(place, "--profile", "v100", "--batch-size", 64)
+    assert refused(harness("train", "imseg", *words), 2, "v100", "--extrapolate")
+
+
+def test_engine_absent(place, tmp_path):
+    words = flags(place, "--engine", "docker")
+    done = harness("train", "imseg", *words, DOCKER_HOST=f"unix://{tmp_path}/none.sock")
+    assert refused(done, 3)
+
+
+def test_auto_without_an_engine_says_so_and_runs(place, tmp_path):
+    words = flags(place, "--engine", "auto")
+    done = harness("train", "imseg", *words, DOCKER_HOST=f"unix://{tmp_path}/none.sock")
+    assert done.returncode == 0, done.stderr
+    engine = json.loads(Path(done.stdout.splitlines()[-1]).read_text())["engine"]
+    assert engine["name"] == "local"
+    assert engine["reason"] in done.stderr
+
+
+def test_au_below_the_mark_has_its_exit_code(place):
+    done = harness("train", "imseg", *flags(place, "--require-au", 1.0))
+    assert done.returncode == 20
+    assert json.loads(Path(done.stdout.splitlines()[-1]).read_text())["exit_code"] == 20
+
+
+@pytest.mark.root
+def test_results_on_a_full_disk(place, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], check=True)
+    try:
+        done = harness("train", "imseg", *flags(place, "--results", disk))
+        assert done.returncode in (7, 11), done.stderr
+        assert "Traceback" not in done.stderr
+        assert "No space left" in "\n".join(errors(done))
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_dry_run_writes_nothing(tmp_path):
+    done = harness("benchmark", "imseg", *flags(tmp_path, "--dry-run"))
+    assert done.returncode == 0
+    assert "6 training and 2 evaluation samples" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_lists_the_exit_codes():
+    done = harness("--help")
+    assert done.returncode == 0
+    assert "AU below --require-au" in done.stdout
