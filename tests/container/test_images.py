@@ -1,17 +1,20 @@
 """Building in a real engine: what the log tells, what a change rebuilds, what clean removes."""
 
+import contextlib
 import io
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
 import tarfile
 import time
+from pathlib import Path
 
 import pytest
 
 from dsgen.errors import ExitCode
-from harness.engine.base_image import BASE_TAG, _temporary_directory, ensure_base_image
+from harness.engine.base_image import BASE_TAG, _bootstrap, _temporary_directory, ensure_base_image
 from harness.engine.build import build, build_image, image_id_of
 from harness.engine.clean import clean
 from harness.engine.daemon import labels
@@ -218,6 +221,50 @@ def test_clean_says_how_many_bytes_it_freed(client, base_id):
     cleaned = clean(client, base=False, say=said.append, label=label)
     assert 7_000_000 <= cleaned.freed_bytes < 9_000_000
     assert said[-1].startswith("removed 0 containers and 1 images: 7")
+
+
+def test_a_bootstrap_by_someone_else_than_root_is_not_tried(client, monkeypatch):
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert _bootstrap(client, print) == "it needs root"
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_an_interrupted_bootstrap_leaves_no_process_and_no_mount(number):
+    """After SIGTERM its directory is gone too; after SIGKILL nobody is left to remove it."""
+    code = (
+        "import signal\n"
+        "from dsgen.errors import StopRequested\n"
+        "from harness.engine.base_image import _bootstrap\n"
+        "from harness.engine.client import connect\n"
+        "def stop(number, frame): raise StopRequested(number)\n"
+        "def say(line): print(line, flush=True)\n"
+        "signal.signal(signal.SIGTERM, stop)\n"
+        "_bootstrap(connect(), say)\n"
+    )
+    before = set(Path("/var/tmp").glob("feedrate-base-*"))
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as child:
+        assert any("Retrieving" in line for line in child.stdout)
+        (directory,) = set(Path("/var/tmp").glob("feedrate-base-*")) - before
+        child.send_signal(number)
+        child.wait(timeout=20)
+    deadline = time.monotonic() + 5
+    while running := processes_of(directory):
+        assert time.monotonic() < deadline, running
+        time.sleep(0.1)
+    assert str(directory) not in Path("/proc/self/mounts").read_text()
+    assert directory.exists() == (number == signal.SIGKILL)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def processes_of(directory):
+    """Return the command lines that name the directory."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            found += [words] if str(directory) in words else []
+    return found
 
 
 def test_the_directory_of_a_bootstrap_goes_even_when_interrupted():
