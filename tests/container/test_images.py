@@ -133,13 +133,15 @@ def root_archive(path):
 
 
 @pytest.fixture
-def no_base(monkeypatch):
+def no_base(client, monkeypatch):
     """Another name for the base image, so that the real one is not touched."""
     suite = f"test-{secrets.token_hex(4)}"
     tag = f"feedrate-base:{suite}"
     for name, value in (("SUITE", suite), ("BASE_TAG", tag)):
         monkeypatch.setattr(f"harness.engine.base_image.{name}", value)
-    return tag
+    yield tag
+    if image_id_of(client, tag):
+        remove(client, tag)
 
 
 def remove(client, *tags):
@@ -152,7 +154,6 @@ def test_a_root_directory_as_archive_becomes_the_base(client, no_base, tmp_path)
     image = client.images.get(no_base)
     assert image.id == made
     assert image.labels == labels("base")
-    remove(client, no_base)
 
 
 def test_a_saved_image_as_archive_becomes_the_base_with_our_labels(client, no_base, tmp_path):
@@ -165,7 +166,6 @@ def test_a_saved_image_as_archive_becomes_the_base_with_our_labels(client, no_ba
     ensure_base_image(client, archive, print)
     assert client.images.get(no_base).labels == labels("base")
     assert image_id_of(client, theirs) is None, "a name that only the archive brought is left"
-    remove(client, no_base)
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive at all" * 1000])
