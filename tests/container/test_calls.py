@@ -16,7 +16,7 @@ from harness.engine.arguments import container_arguments
 from harness.worker.record import Op, Phase
 from tests.unit.worker_run import load, load_json, make_data_set, make_spec
 
-pytestmark = [pytest.mark.engine, pytest.mark.strace]
+pytestmark = pytest.mark.engine
 
 CASES = 20
 STRACE = ["strace", "-ff", "-y", "-e", "trace=%file,%desc", "-o"]
