@@ -277,3 +277,19 @@ def test_the_directory_of_a_bootstrap_goes_even_when_interrupted():
     with pytest.raises(StopRequested), _temporary_directory() as directory:
         interrupted(directory)
     assert not seen[0].exists()
+
+
+def test_clean_keeps_the_base_image_unless_asked(client, tmp_path, monkeypatch):
+    label = f"feedrate-clean-{secrets.token_hex(4)}"
+    tag = f"feedrate-base:{label}"
+    monkeypatch.setattr("harness.engine.clean.BASE_TAG", tag)
+    with root_archive(tmp_path / "root.tar").open("rb") as stream:
+        client.api.import_image(stream, *tag.split(":"), changes=[f"LABEL {label}=1"])
+    build(
+        client, files={"Dockerfile": f"FROM {tag}\nENV A=1\n".encode()}, path="Dockerfile",
+        tag=f"feedrate-test:{label}", labels={label: "1"}, arguments={}, say=print,
+    )  # fmt: skip
+    assert clean(client, base=False, say=print, label=label).images == (f"feedrate-test:{label}",)
+    assert image_id_of(client, tag)
+    assert clean(client, base=True, say=print, label=label).images == (tag,)
+    assert image_id_of(client, tag) is None
