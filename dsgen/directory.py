@@ -1,12 +1,13 @@
 """What may be in a data set's directory, and whether it can take what is planned."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from dsgen.damage import DAMAGE_NAME
 from dsgen.errors import DataSetError, PathError
 from dsgen.journal import JOURNAL_NAME
-from dsgen.layout import Layout
+from dsgen.layout import Layout, PlannedFile
 from dsgen.lock import LOCK_NAME
 from dsgen.manifest import MANIFEST_NAME, Manifest
 from dsgen.size import format_size
@@ -44,12 +45,17 @@ def check_unshared(layout: Layout, directory: Path) -> None:
         raise PathError(what, where=str(directory), then=then)
 
 
-def check_room(needed_bytes: int, needed_inodes: int, directory: Path) -> None:
-    """Refuse to start what cannot end.
+def check_room(files: Iterable[PlannedFile], directory: Path) -> None:
+    """Refuse to start what cannot end; what the files take already is not needed again.
 
     Raises:
         PathError: less space or fewer inodes than needed.
     """
+    needed_bytes = needed_inodes = 0
+    for file in files:
+        present_bytes = _allocated_bytes(directory, file.path)
+        needed_bytes += max(file.bytes - (present_bytes or 0), 0)
+        needed_inodes += present_bytes is None
     room = os.statvfs(directory)
     free_bytes = room.f_bavail * room.f_frsize
     then = "free some, or ask for a smaller size"
@@ -60,6 +66,16 @@ def check_room(needed_bytes: int, needed_inodes: int, directory: Path) -> None:
     if room.f_files and room.f_favail < needed_inodes:
         what = f"{needed_inodes:,} needed, {room.f_favail:,} free"
         raise PathError(f"too few inodes: {what}", where=str(directory), then=then)
+
+
+def _allocated_bytes(directory: Path, path: str) -> int | None:
+    """Return what a file takes on the device, finished or not; None where there is none."""
+    for name in (path, partial_name(path)):
+        try:
+            return (directory / name).stat().st_blocks * 512
+        except FileNotFoundError:
+            continue
+    return None
 
 
 def check_complete(manifest: Manifest, directory: Path) -> None:

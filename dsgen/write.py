@@ -72,7 +72,7 @@ def _reuse_or_repair(layout: Layout, directory: Path, processes: int, emit: Emit
     known = {file.path: file for file in manifest.files}
     by_path = {file.path: file for file in layout.files}
     tasks = [(by_path[path].index, segment) for path, segment in damaged]
-    check_room(sum(layout.files[f].segment(s).bytes for f, s in tasks), len(tasks), directory)
+    check_room(layout.files, directory)
     for written in _segments(layout, directory, tasks, processes, emit, in_place=True):
         expected = known[layout.files[written.file].path].segments[written.segment]
         if expected != (written.bytes, written.crc32c):
@@ -104,9 +104,7 @@ def _write(layout: Layout, directory: Path, processes: int, emit: Emit) -> None:
         for segment in range(file.segment_count)
         if (file.index, segment) not in done
     ]
-    check_room(
-        sum(layout.files[f].segment(s).bytes for f, s in missing), len(layout.files), directory
-    )
+    check_room(layout.files, directory)
     with begin_journal(directory, layout.parameters) as journal:
         left = _segments_left(layout, done)
         for file in layout.files:
