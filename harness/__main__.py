@@ -20,7 +20,8 @@ from harness.flags import add_flags
 from harness.progress import Progress
 from harness.report.writer import render_report
 from harness.result import read_result
-from harness.run import Setting, data_set_directory, generate, plan_lines, train
+from harness.run import data_set_directory, generate, plan_lines, train
+from harness.setting import Setting
 from harness.system import system_facts
 from harness.target import inspect_target, target_lines
 

@@ -1,0 +1,135 @@
+"""The end of a run: whatever ended it, its directory gets a result and a report."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from dsgen.errors import ExitCode, FeedrateError
+from dsgen.manifest import Manifest
+from harness.analysis.recording import Status
+from harness.analysis.verdict import DEFAULT_THRESHOLD_AU
+from harness.config import Config, config_json, config_notices
+from harness.errors import StopRequested
+from harness.recordings import read_recording
+from harness.report.writer import render_report
+from harness.result import Result, RunFacts, build_result, write_result
+from harness.setting import Setting
+from harness.system import system_json
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """How a training job ended; `error` or `stop` is raised again once the result is written."""
+
+    status: Status = "ok"
+    exit_code: ExitCode = ExitCode.DONE
+    error: FeedrateError | None = None
+    stop: StopRequested | None = None
+
+
+def conclude(
+    setting: Setting,
+    manifest: Manifest,
+    directory: Path,
+    partial: Path,
+    run_id: str,
+    started: datetime,
+    ending: Ending,
+) -> Result:
+    """Write config.json, system.json, result.json and the report into the run's directory."""
+    config = setting.config
+    system = system_json(setting.system)
+    facts = RunFacts(
+        run_id=run_id,
+        started_utc=f"{started:%Y-%m-%dT%H:%M:%SZ}",
+        command=setting.command,
+        engine={
+            "name": setting.engine.name,
+            "reason": setting.engine.reason,
+            **setting.engine.facts(),
+        },
+        config=config_json(config),
+        system=system,
+        target=setting.target.as_json(),
+        dataset=_dataset_facts(manifest, directory),
+        accelerators=_accelerator_facts(config),
+        status=ending.status,
+        exit_code=int(ending.exit_code),
+        warnings=tuple(_warnings(setting, ending)),
+        threshold_au=config.require_au or DEFAULT_THRESHOLD_AU,
+        warmup_epochs=config.warmup_epochs,
+        cache=config.cache,
+    )
+    for name, content in (("config.json", facts.config), ("system.json", system)):
+        (partial / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    result = build_result(read_recording(partial), facts)
+    exit_code = _exit_code(config, result, ending)
+    if exit_code is ExitCode.RESULT:
+        result = msgspec.structs.replace(result, status="failed")
+    result = msgspec.structs.replace(result, exit_code=int(exit_code))
+    write_result(result, partial)
+    render_report(partial)
+    return result
+
+
+def _exit_code(config: Config, result: Result, ending: Ending) -> ExitCode:
+    if ending.exit_code is not ExitCode.DONE:
+        return ending.exit_code
+    if not result.self_check.passed:
+        return ExitCode.RESULT
+    au = result.metrics.au.value
+    if config.require_au is not None and (au is None or au < config.require_au):
+        return ExitCode.AU_BELOW
+    return ExitCode.DONE
+
+
+def _dataset_facts(manifest: Manifest, directory: Path) -> dict[str, Any]:
+    return {
+        **manifest.parameters.as_json(),
+        "path": str(directory),
+        "samples": {"train": manifest.samples_train, "eval": manifest.samples_eval},
+        "bytes": manifest.data_bytes,
+        "files": len(manifest.files),
+        "entropy": {
+            "deflate1_64kib": manifest.entropy.deflate1_64kib,
+            "duplicate_4kib": manifest.entropy.duplicate_4kib,
+        },
+        "manifest_crc32c": manifest.crc32c,
+    }
+
+
+def _accelerator_facts(config: Config) -> dict[str, Any]:
+    device: dict[str, Any] = msgspec.to_builtins(config.device)
+    return {
+        "kind": "emulated",
+        "count": config.accelerators,
+        "batch_size": config.batch_size,
+        "global_batch_size": config.batch_size * config.accelerators,
+        "profile": config.profile,
+        "device": device["device"],
+        "source": device["source"],
+        "date": device["date"],
+        "note": device["note"],
+        "extrapolated": config.extrapolated,
+        "declared_mean_s": config.step_time.mean_s,
+        "declared_sd_s": config.step_time.sd_s,
+    }
+
+
+def _warnings(setting: Setting, ending: Ending) -> Sequence[str]:
+    warnings = config_notices(setting.config)
+    load, cores = setting.system.load_average, setting.system.cores_usable
+    if load is not None and cores is not None and load[0] > cores / 2:
+        warnings.append(
+            f"The machine was not idle: load average {load[0]:.1f} on {cores} cores at the start."
+        )
+    if setting.target.byte_source == "none":
+        warnings.append(f"Bytes from the device are unknown: {setting.target.byte_source_reason}.")
+    if ending.error is not None:
+        warnings.append(f"The run failed: {ending.error}")
+    return warnings

@@ -1,0 +1,21 @@
+"""What every step of a command works with."""
+
+from dataclasses import dataclass
+
+from harness.config import Config
+from harness.engine import Engine
+from harness.progress import Progress
+from harness.system import SystemFacts
+from harness.target import Target
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Setting:
+    """The configuration, and what it came to on this machine."""
+
+    config: Config
+    target: Target
+    system: SystemFacts
+    engine: Engine
+    progress: Progress
+    command: tuple[str, ...]
