@@ -53,15 +53,14 @@ def warm(paths: Iterable[str]) -> None:
 def resident_fraction(paths: Sequence[str]) -> float | None:
     """Return the share of probed pages in memory, one page in 64 MiB and at least one a file.
 
-    A probe loads the page that it missed, and no more: the next probe would lie, so each page is
-    asked for once.
+    A probe loads the page that it missed: asked again it would lie, so each page is asked for
+    once. One page in the middle of nowhere starts no read-ahead; the first of a file would.
     """
     found = probed = 0
     page = bytearray(os.sysconf("SC_PAGESIZE"))
     for path in paths:
         descriptor = _open(path)
         try:
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
             size_bytes = os.fstat(descriptor).st_size
             for start in range(0, size_bytes, _PROBE_EVERY_BYTES):
                 middle = start + min(_PROBE_EVERY_BYTES, size_bytes - start) // 2

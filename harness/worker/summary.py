@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dsgen.errors import PathError
 from harness.worker.accelerator import SPIN_NS
 from harness.worker.crew import Member
 from harness.worker.io import TracedFile
@@ -20,7 +21,11 @@ SCHEMA_VERSION = 1
 
 
 def write_files(path: Path, files: Iterable[TracedFile]) -> None:
-    """Write the table of traced files: id -> path, size, class, role."""
+    """Write the table of traced files: id -> path, size, class, role.
+
+    Raises:
+        PathError: the directory is full or not writable.
+    """
     table = {
         str(file.id): {
             "path": file.path,
@@ -86,5 +91,9 @@ def _rank(member: Member) -> dict[str, Any]:
 
 def _write(path: Path, document: dict[str, Any]) -> None:
     temporary = path.with_suffix(".partial")
-    temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    temporary.rename(path)
+    try:
+        temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        temporary.rename(path)
+    except OSError as error:
+        then = "free some space or name another directory"
+        raise PathError(f"cannot write ({error.strerror})", where=str(path), then=then) from error

@@ -28,13 +28,15 @@ def run_parties(parties, rounds):
     barrier = Turnstile(CONTEXT, parties)
     counters = CONTEXT.RawArray("l", parties)
     processes = [
-        CONTEXT.Process(target=pass_rounds, args=(barrier, rounds, mine, counters, parties))
+        CONTEXT.Process(
+            target=pass_rounds, args=(barrier, rounds, mine, counters, parties), daemon=True
+        )
         for mine in range(parties)
     ]
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(20)
     return [process.exitcode for process in processes]
 
 

@@ -53,6 +53,7 @@ def gone(pids):
 def training(tmp_path, spec):
     """Start a long run, wait until its ranks have trained a little; kill it in the end."""
     process = start_worker(tmp_path, spec)
+    ranks = []
     try:
         for line in process.stdout:
             if json.loads(line)["step"] > 0:
@@ -62,6 +63,10 @@ def training(tmp_path, spec):
         yield process, ranks
     finally:
         process.kill()
+        for pid in ranks:
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                if str(tmp_path).encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    os.kill(pid, signal.SIGKILL)
         process.communicate()
 
 
