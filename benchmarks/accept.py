@@ -7,6 +7,7 @@ fio and a Docker engine. Usage: python benchmarks/accept.py [NAME ...] [--direct
 import argparse
 import json
 import os
+import random
 import shutil
 import signal
 import statistics
@@ -20,9 +21,12 @@ import generate
 import read
 
 from dsgen.lock import hold_exclusive
+from harness.engine.client import connect
+from harness.engine.daemon import LABEL
 from harness.worker.accelerator import Emulated
 from harness.worker.clock import set_timer_slack
 from harness.worker.spec import StepTime
+from tests.unit.worker_run import load, make_data_set, make_spec, run_worker
 
 Outcome = tuple[bool, str]
 ROOT = Path(__file__).parents[1]
@@ -120,7 +124,8 @@ def visited_bytes(run: Path, files: dict[str, dict[str, object]]) -> list[int]:
 
 
 def smoke(directory: Path) -> Outcome:
-    """Smoke with docker in 6 minutes at first, in 60 s the second time; local in 4 minutes."""
+    """Smoke with docker from nothing in 6 minutes, then in 60 s; local in 4 minutes."""
+    harness("clean", "--base")
     times, engines = [], []
     for engine in ("docker", "docker", "local"):
         start = time.monotonic()
@@ -137,33 +142,62 @@ def smoke(directory: Path) -> Outcome:
     return good and engines == ["docker", "docker", "local"], figure
 
 
-def interruption(directory: Path) -> Outcome:
-    """20 seeded moments each of generate and train, by SIGINT and SIGTERM: nothing is left."""
-    import random
+def fed(directory: Path) -> Outcome:
+    """Two ranks with 10 ms of compute and batches that are there at once: AU at least 0.99."""
+    shutil.rmtree(directory / "fed", ignore_errors=True)
+    data = directory / "fed" / "data"
+    data.parent.mkdir(parents=True)
+    make_data_set(data, train=400, side=8)
+    spec = make_spec(
+        data.parent,
+        data,
+        accelerators=2,
+        loader_workers=2,
+        epochs=3,
+        cache="warm",
+        step_time=StepTime(mean_s=0.01, sd_s=0),
+    )
+    if run_worker(data.parent, spec).returncode:
+        return False, "the worker failed"
+    steps = load(spec, "steps/rank-00000.npy")
+    # The first batch of an epoch is read with nothing to hide it: readers start with the window.
+    hidden = steps[steps["step"] > 1]
+    started = steps[steps["step"] == 1]
+    window_ns = sum(
+        int(hidden["barrier_end_ns"][hidden["epoch"] == epoch].max() - row["barrier_end_ns"])
+        for epoch, row in zip(started["epoch"], started, strict=True)
+    )
+    au = float(hidden["declared_ns"].sum() / window_ns)
+    return au >= 0.99, f"AU {au:.4f} (0.99) over {len(hidden)} steps"
 
+
+def interruption(directory: Path) -> Outcome:
+    """Stop build, generate and train at 20 seeded moments each, by SIGINT and SIGTERM."""
     draw = random.Random(1)
-    stops = {"generate": 0, "train": 0}
-    late = 0
-    for verb in stops:
+    shutil.rmtree(directory / "interrupt", ignore_errors=True)
+    trained = directory / "interrupt" / "train"
+    prepared = harness("generate", "imseg", *smoke_words(trained))
+    if prepared.returncode:
+        return False, prepared.stderr.splitlines()[-1]
+    stopped, late = dict.fromkeys(("build", "generate", "train"), 0), 0
+    for verb, longest_s in (("build", 2.5), ("generate", 2.5), ("train", 9.0)):
         for moment in range(20):
+            where = trained if verb == "train" else directory / "interrupt" / f"{verb}-{moment}"
             number = (signal.SIGINT, signal.SIGTERM)[moment % 2]
-            where = directory / "interrupt" / (verb if verb == "train" else f"{verb}-{moment}")
-            if verb == "train" and moment == 0:
-                harness("generate", "imseg", *smoke_words(where))
-            problem = interrupt(verb, where, number, draw.uniform(0.3, 6.0))
+            problem = interrupt(verb, where, number, draw.uniform(0.5, longest_s))
             if problem == "late":
                 late += 1
             elif problem:
                 return False, f"{verb}, moment {moment}: {problem}"
             else:
-                stops[verb] += 1
+                stopped[verb] += 1
             if verb == "generate":
                 done = harness("generate", "imseg", *smoke_words(where))
                 if done.returncode:
                     return False, f"generate does not resume: {done.stderr.splitlines()[-1]}"
                 shutil.rmtree(where)
     shutil.rmtree(directory / "interrupt")
-    return min(stops.values()) >= 10, f"stopped {stops}, {late} signals came after the end"
+    return min(stopped.values()) >= 10, f"stopped {stopped}, {late} signals came after the end"
 
 
 def smoke_words(where: Path) -> list[object]:
@@ -175,8 +209,12 @@ def smoke_words(where: Path) -> list[object]:
 
 def interrupt(verb: str, where: Path, number: int, after_s: float) -> str | None:
     """Stop one command, and return what is wrong afterwards; "late" if it had ended before."""
+    words = ["build", "cpu"] if verb == "build" else [verb, "imseg", *map(str, smoke_words(where))]
+    if verb == "build":
+        forget_image()
+    before = containers()
     child = subprocess.Popen(
-        [sys.executable, "-m", "harness", verb, "imseg", *map(str, smoke_words(where))],
+        [sys.executable, "-m", "harness", *words],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -185,30 +223,49 @@ def interrupt(verb: str, where: Path, number: int, after_s: float) -> str | None
     )
     time.sleep(after_s)
     child.send_signal(number)
-    child.communicate(timeout=90)
+    _, said = child.communicate(timeout=90)
     if child.returncode == 0:
         return "late"
+    # Before its handlers stand, Python ends as any process does.
     if child.returncode not in (128 + number, -number):
-        return f"exit code {child.returncode} after signal {number}"
-    left = subprocess.run(
-        ["docker", "ps", "-aq", "--filter", "label=feedrate"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split()
-    if left:
+        return f"exit code {child.returncode} after signal {number}: {said.splitlines()[-1:]}"
+    if left := containers() - before:
         return f"containers {left} are left"
-    for directory in (where / "data").glob("imseg-*"):
-        with hold_exclusive(directory):
+    if is_alive(child.pid):
+        return "a process is left"
+    for data in (where / "data").glob("imseg-*"):
+        with hold_exclusive(data):
             pass
-    if verb == "train":
-        unfinished = list((where / "results" / "imseg").glob(".*.partial"))
-        if unfinished:
-            return f"{unfinished} is left"
-        for path in (where / "results" / "imseg").glob("*/result.json"):
-            if json.loads(path.read_text())["status"] not in ("interrupted", "ok"):
-                return f"{path} is not marked interrupted"
+    home = where / "results" / "imseg"
+    if verb == "train" and (unfinished := list(home.glob(".*.partial"))):
+        return f"{unfinished} is left"
+    for path in home.glob("*/result.json"):
+        if json.loads(path.read_text())["status"] not in ("interrupted", "ok"):
+            return f"{path} is not marked interrupted"
     return None
+
+
+def is_alive(group: int) -> bool:
+    """Say whether a process group has a process."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def containers() -> set[str]:
+    """Return the containers of this tool, whatever their state."""
+    found = connect().containers.list(all=True, filters={"label": LABEL}, ignore_removed=True)
+    return {container.name for container in found}
+
+
+def forget_image() -> None:
+    """Take its name from the CPU image, so that it has to be built again."""
+    client = connect()
+    for image in client.images.list(name="feedrate-cpu"):
+        for tag in image.tags:
+            client.images.remove(tag, noprune=True)
 
 
 CHECKS: dict[str, Callable[[Path], Outcome]] = {
@@ -216,6 +273,7 @@ CHECKS: dict[str, Callable[[Path], Outcome]] = {
     "generation": generation,
     "reading": reading,
     "overshoot": overshoot,
+    "fed": fed,
     "golden-figures": lambda _: tests("tests/unit/test_metrics.py", "tests/unit/test_losses.py"),
     "sixteen-gb": sixteen_gb,
     "calls": lambda _: tests("tests/unit/test_imseg_calls.py", "tests/container"),
