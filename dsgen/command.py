@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from dsgen.errors import EXIT_CODE_MEANING, ExitCode, FeedrateError, StopRequested, UsageError
 from dsgen.events import Emit
+from dsgen.events import error as error_event
 from dsgen.size import parse_size
 
 
@@ -41,7 +42,12 @@ def count_argument(text: str) -> int:
     return int(text)
 
 
-def run_command(run: Callable[[], ExitCode], *, emit_error: Emit | None = None) -> ExitCode:
+def run_command(
+    run: Callable[[], ExitCode],
+    *,
+    emit_error: Emit | None = None,
+    when_stopped: str = "stopped; the same command continues",
+) -> ExitCode:
     """Call `run`, and turn expected failures and signals into a line and an exit code."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
@@ -50,10 +56,10 @@ def run_command(run: Callable[[], ExitCode], *, emit_error: Emit | None = None) 
     except FeedrateError as error:
         sys.stderr.write(f"error: {error}\n")
         if emit_error is not None:
-            emit_error({"kind": "error", "exit_code": error.exit_code, "text": str(error)})
+            emit_error(error_event(error.exit_code, str(error)))
         return error.exit_code
     except StopRequested as stop:
-        sys.stderr.write("stopped; the same command continues\n")
+        sys.stderr.write(f"{when_stopped}\n")
         return stop.exit_code
     except BrokenPipeError:
         # The reader of our output went away; there is nobody left to tell.

@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
 from typing import Any, TypeVar, cast
 
-from dsgen.errors import FeedrateError, WriterDiedError
+from dsgen.errors import ExitCode, FeedrateError, WriterDiedError
 
 Task = TypeVar("Task")
 Outcome = TypeVar("Outcome")
@@ -59,12 +59,11 @@ def run_parallel(
             process.join()
 
 
-def die_with_parent() -> None:
-    """Let the kernel kill this process when its parent ends, however it ends."""
-    parent = os.getppid()
+def die_with_parent(parent: int) -> None:
+    """Let the kernel kill this process when `parent`, who forked it, ends, however it ends."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
+    if os.getppid() != parent:  # it ended before we asked to be told
+        os._exit(ExitCode.RANK_DIED)
 
 
 def _take(remaining: Iterator[Task], count: int) -> Iterator[Task]:
@@ -78,14 +77,16 @@ def _take(remaining: Iterator[Task], count: int) -> Iterator[Task]:
 def _start(work: Callable[[Any], Any]) -> tuple[Connection, ForkProcess]:
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, ours, work), daemon=True)
+    process = context.Process(target=_serve, args=(theirs, ours, work, os.getpid()), daemon=True)
     process.start()
     theirs.close()
     return ours, process
 
 
-def _serve(connection: Connection, parents_end: Connection, work: Callable[[Any], Any]) -> None:
-    die_with_parent()
+def _serve(
+    connection: Connection, parents_end: Connection, work: Callable[[Any], Any], parent: int
+) -> None:
+    die_with_parent(parent)
     # Ctrl-C reaches the whole group; the parent alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

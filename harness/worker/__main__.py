@@ -1,39 +1,29 @@
 """`python -m harness.worker SPEC.json`: run one training; events go to standard output."""
 
-import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import NoReturn
 
-from dsgen.errors import ExitCode, FeedrateError, UsageError
-from dsgen.events import emit_json, error
-from harness.worker.failure import Stop
+from dsgen.command import run_command
+from dsgen.errors import ExitCode, UsageError
+from dsgen.events import emit_json
 from harness.worker.spec import WorkerSpec
 from harness.worker.training import run_training
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> ExitCode:
     """Run the training that the only argument describes and return the exit code."""
-    signal.signal(signal.SIGINT, _stop)
-    signal.signal(signal.SIGTERM, _stop)
-    try:
-        run_training(_read_spec(arguments), emit_json)
-    except FeedrateError as failure:
-        emit_json(error(failure.exit_code, str(failure)))
-        sys.stderr.write(f"{failure}\n")
-        return failure.exit_code
-    except Stop as stop:
-        sys.stderr.write("interrupted; what was recorded is kept\n")
-        return stop.exit_code
+    return run_command(
+        partial(_run, arguments),
+        emit_error=emit_json,
+        when_stopped="interrupted; what was recorded is kept",
+    )
+
+
+def _run(arguments: Sequence[str]) -> ExitCode:
+    run_training(_read_spec(arguments), emit_json)
     return ExitCode.DONE
-
-
-def _stop(number: int, _frame: object) -> NoReturn:
-    # Once: the ranks are being ended and the recording written when a second one arrives.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise Stop(number)
 
 
 def _read_spec(arguments: Sequence[str]) -> WorkerSpec:

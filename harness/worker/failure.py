@@ -1,4 +1,4 @@
-"""What can go wrong in a training run beside the data set, and how it is asked to stop."""
+"""What can go wrong in a training run beside the data set."""
 
 from dsgen.errors import ExitCode, FeedrateError
 
@@ -31,11 +31,3 @@ class RankError(WorkerError):
     def __init__(self, exit_code: ExitCode, text: str) -> None:
         super().__init__(text)
         self.exit_code = exit_code
-
-
-class Stop(BaseException):
-    """SIGINT or SIGTERM arrived; whoever catches it writes what it has and ends."""
-
-    def __init__(self, signal_number: int) -> None:
-        super().__init__(signal_number)
-        self.exit_code = ExitCode(128 + signal_number)

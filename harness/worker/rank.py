@@ -1,6 +1,5 @@
 """The process of one rank: from the fork to the last word to the parent."""
 
-import ctypes
 import os
 import resource
 import signal
@@ -11,15 +10,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Literal, NoReturn
 
-from dsgen.errors import ExitCode, FeedrateError, PathError
+from dsgen.errors import ExitCode, FeedrateError, PathError, StopRequested
+from dsgen.parallel import die_with_parent
 from harness.worker.accelerator import Emulated
 from harness.worker.clock import set_timer_slack, wall_anchor
-from harness.worker.failure import MemoryShortError, Stop
+from harness.worker.failure import MemoryShortError
 from harness.worker.loop import Job, Training
 from harness.worker.memory import use_one_arena
 from harness.worker.residency import Eviction
-
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(kw_only=True, slots=True)
@@ -51,9 +49,7 @@ def run_rank(job: Job, rank: int, parent: int, connection: Connection) -> NoRetu
         parent: its process id; a rank does not outlive it.
         connection: takes the Outcome.
     """
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it died before we asked to be told
-        os._exit(ExitCode.RANK_DIED)
+    die_with_parent(parent)
     outcome = Outcome(wall_anchor=wall_anchor())
     training: list[Training] = []
     try:
@@ -61,7 +57,7 @@ def run_rank(job: Job, rank: int, parent: int, connection: Connection) -> NoRetu
         set_timer_slack()
         use_one_arena()
         _train(job, rank, outcome, training)
-    except Stop as stop:
+    except StopRequested as stop:
         outcome.status, outcome.exit_code = "interrupted", stop.exit_code
     except FeedrateError as error:
         outcome.exit_code, outcome.error = error.exit_code, str(error)
@@ -81,7 +77,7 @@ def run_rank(job: Job, rank: int, parent: int, connection: Connection) -> NoRetu
 
 def _hear_signals() -> None:
     def stop(number: int, _frame: object) -> NoReturn:
-        raise Stop(number)
+        raise StopRequested(number)
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, stop)

@@ -4,7 +4,7 @@ import multiprocessing
 import time
 from pathlib import Path
 
-from dsgen.errors import PathError, UsageError
+from dsgen.errors import PathError, StopRequested, UsageError
 from dsgen.events import Emit
 from dsgen.lock import hold_shared
 from dsgen.manifest import Manifest, read_manifest
@@ -12,7 +12,6 @@ from harness.worker.checkpoint import CheckpointWriter
 from harness.worker.comm import Board, Turnstile
 from harness.worker.cores import usable_cores
 from harness.worker.crew import Crew
-from harness.worker.failure import Stop
 from harness.worker.imseg import plan_imseg
 from harness.worker.loop import Job
 from harness.worker.memory import check_memory
@@ -28,7 +27,7 @@ def run_training(spec: WorkerSpec, emit: Emit) -> None:
 
     Raises:
         FeedrateError: what is expected to go wrong; what was recorded by then is written.
-        Stop: a signal arrived; likewise.
+        StopRequested: a signal arrived; likewise.
     """
     data_dir, out_dir = Path(spec.data_dir), Path(spec.out_dir)
     with hold_shared(data_dir):
@@ -77,7 +76,7 @@ def _run(
         crew.watch(lambda: emit(_progress(board, spec, time.monotonic() - started_s)))
         emit(_progress(board, spec, time.monotonic() - started_s))
         status = "ok"
-    except Stop:
+    except StopRequested:
         status = "interrupted"
         raise
     finally:

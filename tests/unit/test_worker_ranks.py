@@ -84,7 +84,7 @@ def test_a_killed_rank_is_named_and_takes_the_others_with_it(tmp_path, data_dir,
     assert code == 8
     assert events[-1]["kind"] == "error"
     assert events[-1]["exit_code"] == 8
-    assert stderr == events[-1]["text"] + "\n"
+    assert stderr == f"error: {events[-1]['text']}\n"
     assert "rank 1 died: killed by SIGKILL" in stderr
     wait_until(lambda: gone(ranks), "every rank ended")
     summary = load_json(spec, "worker.json")
@@ -149,7 +149,7 @@ def refused(tmp_path, spec, code):
     assert done.returncode == code, done.stderr
     error = json.loads(done.stdout.splitlines()[-1])
     assert (error["kind"], error["exit_code"]) == ("error", code)
-    assert done.stderr == error["text"] + "\n"
+    assert done.stderr == f"error: {error['text']}\n"
     return done.stderr
 
 
