@@ -212,7 +212,6 @@ def interrupt(verb: str, where: Path, number: int, after_s: float) -> str | None
     words = ["build", "cpu"] if verb == "build" else [verb, "imseg", *map(str, smoke_words(where))]
     if verb == "build":
         forget_image()
-    before = containers()
     child = subprocess.Popen(
         [sys.executable, "-m", "harness", *words],
         cwd=ROOT,
@@ -229,7 +228,7 @@ def interrupt(verb: str, where: Path, number: int, after_s: float) -> str | None
     # Before its handlers stand, Python ends as any process does.
     if child.returncode not in (128 + number, -number):
         return f"exit code {child.returncode} after signal {number}: {said.splitlines()[-1:]}"
-    if left := containers() - before:
+    if left := containers(where):
         return f"containers {left} are left"
     if is_alive(child.pid):
         return "a process is left"
@@ -254,10 +253,14 @@ def is_alive(group: int) -> bool:
     return True
 
 
-def containers() -> set[str]:
-    """Return the containers of this tool, whatever their state."""
+def containers(where: Path) -> set[str]:
+    """Return the containers of this tool that see `where`, whatever their state."""
     found = connect().containers.list(all=True, filters={"label": LABEL}, ignore_removed=True)
-    return {container.name for container in found}
+    return {
+        container.name
+        for container in found
+        if any(mount["Source"].startswith(str(where)) for mount in container.attrs["Mounts"])
+    }
 
 
 def forget_image() -> None:
