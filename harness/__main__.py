@@ -19,7 +19,6 @@ from harness.engine.client import connect
 from harness.flags import add_flags
 from harness.progress import Progress
 from harness.report.writer import render_report
-from harness.result import read_result
 from harness.run import data_set_directory, generate, plan_lines, train
 from harness.setting import Setting
 from harness.system import system_facts
@@ -63,14 +62,10 @@ def _work(steps: Sequence[str], options: argparse.Namespace, command: tuple[str,
             command=command,
         )
         directory = generate(setting) if "generate" in steps else data_set_directory(config)
-        path = train(setting, directory) if "train" in steps else directory
-    print(path, flush=True)
-    return _exit_code_of(path)
-
-
-def _exit_code_of(path: Path) -> ExitCode:
-    """Return the exit code that a finished result carries; a data set has none."""
-    return ExitCode(read_result(path).exit_code) if path.name == "result.json" else ExitCode.DONE
+        if "train" in steps:
+            return train(setting, directory)
+    print(directory, flush=True)
+    return ExitCode.DONE
 
 
 def _progress(config: Config) -> Progress:

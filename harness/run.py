@@ -15,7 +15,7 @@ from harness.conclude import Ending, conclude
 from harness.config import Config
 from harness.engine import Job, JobExit, Mount
 from harness.errors import JobError, ResultError, StopRequested
-from harness.result import Result
+from harness.result import RESULT_NAME, Result
 from harness.setting import Setting
 from harness.target import create_directory
 from harness.worker.spec import WorkerSpec
@@ -80,8 +80,8 @@ def generate(setting: Setting) -> Path:
     return directory
 
 
-def train(setting: Setting, directory: Path) -> Path:
-    """Train over the data set in `directory` and return the path of result.json.
+def train(setting: Setting, directory: Path) -> ExitCode:
+    """Train over the data set in `directory`, print the path of result.json, return its exit code.
 
     The result is written whatever ends the training; only then is an error raised.
 
@@ -113,9 +113,11 @@ def train(setting: Setting, directory: Path) -> Path:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    path = home / run_id / "result.json"
-    _raise_again(setting, ending, result, path)
-    return path
+    path = home / run_id / RESULT_NAME
+    setting.progress.say(result.verdict.sentence)
+    print(path, flush=True)
+    _raise_again(ending, result, path)
+    return ExitCode(result.exit_code)
 
 
 def check_exit(setting: Setting, job: Job, ended: JobExit) -> None:
@@ -189,10 +191,7 @@ def worker_spec(config: Config, directory: Path, out: Path) -> WorkerSpec:
     )
 
 
-def _raise_again(setting: Setting, ending: Ending, result: Result, path: Path) -> None:
-    setting.progress.say(result.verdict.sentence)
-    if ending.stop is not None or ending.error is not None:
-        setting.progress.say(f"{ending.status}; what was recorded: {path}")
+def _raise_again(ending: Ending, result: Result, path: Path) -> None:
     if ending.stop is not None:
         raise ending.stop
     if ending.error is not None:

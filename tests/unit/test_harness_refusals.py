@@ -153,6 +153,8 @@ def test_data_set_corrupt(harm, word, tmp_path, place):
         [],
         ["failed"],
     )
+    # Whatever a run left is named where a script looks for it.
+    assert done.stdout.splitlines() == [str(path) for path in results(tmp_path)]
 
 
 def test_data_set_of_another_workload(tmp_path, place):
