@@ -148,7 +148,8 @@ def test_data_set_corrupt(harm, word, tmp_path, place):
     directory = tmp_path / "data" / "imseg-npy-500MB-small-s1"
     shutil.copytree(place / "data" / directory.name, directory)
     harm(directory / "case_00001_x.npy")
-    assert refused(harness("train", "imseg", *flags(tmp_path)), 6, word)
+    done = harness("train", "imseg", *flags(tmp_path))
+    assert refused(done, 6, word)
     assert [json.loads(path.read_text())["status"] for path in results(tmp_path)] in (
         [],
         ["failed"],
