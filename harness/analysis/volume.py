@@ -22,7 +22,11 @@ class DeviceBytes(Part, frozen=True, kw_only=True):
 
 
 class Volume(Part, frozen=True, kw_only=True):
-    """Bytes of some windows. `page_cache` is what was returned without the device."""
+    """Bytes of some windows. `page_cache` is what was returned without the device.
+
+    It is summed epoch by epoch, so that what one fetched for nothing (read-ahead, pages that were
+    lost and fetched again) cannot hide that memory answered in another.
+    """
 
     asked: int
     returned: int
@@ -41,7 +45,7 @@ def volume(windows: Iterable[Records], *, byte_source: str) -> Volume:
     """Return the bytes of WINDOW rows; one rank without a device counter makes it unknown.
 
     Args:
-        windows: arrays of WINDOW.
+        windows: arrays of WINDOW, one an epoch.
         byte_source: where device bytes of the target come from; `none` says that they do not.
     """
     tables = list(windows)
@@ -49,11 +53,12 @@ def volume(windows: Iterable[Records], *, byte_source: str) -> Volume:
     known = byte_source != "none" and any(len(rows) for rows in tables)
     known = known and all(bool((rows["device_bytes"] >= 0).all()) for rows in tables)
     device = sum(int(rows["device_bytes"].sum()) for rows in tables) if known else None
+    missing = [int((rows["row_bytes"] - rows["device_bytes"]).sum()) for rows in tables]
     return Volume(
         asked=sum(int(rows["asked_bytes"].sum()) for rows in tables),
         returned=returned,
         device=DeviceBytes(value=device, source=byte_source if known else "none"),
-        page_cache=None if device is None else max(0, returned - device),
+        page_cache=sum(max(0, own) for own in missing) if known else None,
     )
 
 

@@ -249,7 +249,7 @@ def _volume_table(result: Result) -> Table:
     volumes.append(("measured epochs", result.metrics.bytes))
     return Table(
         caption=f"Source of device bytes: {result.metrics.bytes.device.source}. From memory: "
-        "returned minus device.",
+        "returned minus device, epoch by epoch and never below 0.",
         head=("Window", "Asked", "Returned", "Device", "Memory"),
         rows=tuple(
             (name, size(v.asked), size(v.returned), size(v.device.value), size(v.page_cache))

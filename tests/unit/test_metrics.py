@@ -124,6 +124,15 @@ def test_bytes_add_up():
     assert metrics.bytes.page_cache == 4_500
 
 
+def test_what_one_epoch_fetched_too_much_does_not_hide_that_memory_answered_in_another():
+    recording = record(Plan(loads_ns=[[[50 * MS]] * 2] * 2, declared_ns=[[100 * MS]] * 2))
+    for rows in recording.windows:
+        rows["device_bytes"] = (2_000, 0)
+    _, metrics = figures(recording)
+    assert (metrics.bytes.returned, metrics.bytes.device.value) == (4_000, 4_000)
+    assert metrics.bytes.memory_share == 0.5
+
+
 def test_an_epoch_that_a_rank_did_not_finish_is_told_and_left_out():
     loads = [[[50 * MS] * 3] * 2] * 2
     whole = record(Plan(loads_ns=loads, declared_ns=[[100 * MS] * 3] * 2))
