@@ -127,7 +127,7 @@ def _fail(case: Case) -> _Finding:
         "undecided": causes.other_ns,
     }
     limit = max(shares, key=lambda name: shares[name])
-    if limit == "storage" and shares[limit] <= MAJORITY * lost:
+    if shares[limit] <= MAJORITY * lost:
         limit = "undecided"
     share = percent(causes.share(shares[limit]))
     return "fail", limit, _blame(case, limit, share)

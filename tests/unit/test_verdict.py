@@ -67,6 +67,17 @@ def test_storage_that_is_largest_without_a_majority_is_not_blamed():
     assert evidence(verdict, "storage_share_of_lost") == pytest.approx(30 / 66)
 
 
+@pytest.mark.parametrize(
+    ("load_ms", "late_ms"), [(60, 20), (48, 32)], ids=["client_cpu", "emulator"]
+)
+def test_no_cause_without_a_majority_is_blamed(load_ms, late_ms):
+    split = {"storage": 0.47, "io_cpu": 0.53}
+    verdict = verdict_of(
+        record(plan(8, 3, load_ms=load_ms, split=split, overshoot_ns=late_ms * MS))
+    )
+    assert (verdict.outcome, verdict.limit) == ("fail", "undecided")
+
+
 def test_no_single_cause_is_said_to_be_none():
     split = {"storage": 0.5, "io_cpu": 0.5}
     verdict = verdict_of(record(plan(8, 3, split=split, overshoot_ns=10 * MS)))
