@@ -106,6 +106,11 @@ def _pass(case: Case) -> _Finding | None:
     au = case.metrics.au.value
     if au is None or au < case.threshold_au:
         return None
+    if case.client == "warm":
+        # Asked for or not: what was hardly read from the storage says nothing about it.
+        share = percent(case.metrics.bytes.memory_share)
+        sentence = f"{share} of the bytes came from memory, which feeds {case.feeds}: {case.mark}"
+        return "withheld", "memory", f"No verdict on the storage: {sentence}."
     bandwidth = rate(case.metrics.bandwidth_bytes_per_s.value)
     return "pass", "none", f"Storage feeds {case.feeds}: {case.mark}, at {bandwidth}."
 

@@ -113,6 +113,21 @@ def test_cold_that_was_not_cold_gets_no_verdict():
     assert "70 % of the bytes came from memory" in verdict.sentence
 
 
+@pytest.mark.parametrize("cache", ["warm", "once", "asis"])
+def test_storage_that_was_hardly_read_is_not_said_to_feed_anything(cache):
+    verdict = verdict_of(record(plan(2, 2, load_ms=1, device_share=0.01)), cache=cache)
+    assert (verdict.outcome, verdict.limit) == ("withheld", "memory")
+    assert verdict.sentence.startswith(
+        "No verdict on the storage: 99 % of the bytes came from memory, which feeds 2 x v100: "
+        "AU 99 % against 90 %."
+    )
+
+
+def test_a_client_that_is_too_slow_even_from_memory_is_named():
+    verdict = verdict_of(record(plan(2, 2, split={"io_cpu": 1}, device_share=0)), cache="warm")
+    assert (verdict.outcome, verdict.limit) == ("fail", "client_cpu")
+
+
 def test_memory_that_was_asked_for_is_told_in_the_sentence():
     verdict = verdict_of(record(plan(2, 2, load_ms=1, device_share=0.3)), cache="once")
     assert verdict.outcome == "pass"
