@@ -1,8 +1,10 @@
 """What a reader of the figures must know: a sentence each, part of the result."""
 
+import numpy as np
+
 from harness.analysis.epoch import Epoch, measured
 from harness.analysis.recording import Recording, WorkerFacts
-from harness.analysis.selfcheck import SelfCheck
+from harness.analysis.selfcheck import REST_LIMIT, SelfCheck
 from harness.analysis.volume import WARM_DEVICE_SHARE
 from harness.analysis.wording import percent
 
@@ -16,6 +18,7 @@ def notices_of(recording: Recording, epochs: tuple[Epoch, ...], check: SelfCheck
         *check.problems,
         *_about_epochs(epochs),
         *_about_ranks(recording),
+        *_about_cores(recording, epochs),
         *_about_evictions(recording.worker),
     ]
 
@@ -41,6 +44,27 @@ def _about_epochs(epochs: tuple[Epoch, ...]) -> list[str]:
 def _about_ranks(recording: Recording) -> list[str]:
     silent = [str(rank) for rank, rows in enumerate(recording.steps) if not len(rows)]
     return [f"rank {', '.join(silent)} left no recording"] if silent else []
+
+
+def _about_cores(recording: Recording, epochs: tuple[Epoch, ...]) -> list[str]:
+    # A reader that was off its processor outside of its calls counts as without a core. Where the
+    # main thread is that reader, the kernel's own account of its whole steps bounds this.
+    kept = measured(epochs)
+    inline = not any(rows["loader"].any() for rows in recording.rows)
+    if not inline or not any(epoch.steps["runqueue_ns"].any() for epoch in kept):
+        return []
+    unknown = wall = np.zeros(recording.ranks, np.int64)
+    for epoch in kept:
+        steps = epoch.steps[:, 1:]
+        beyond = steps["wait_runqueue_ns"] - steps["runqueue_ns"]
+        unknown = unknown + np.maximum(beyond, 0).sum(axis=1)
+        wall = wall + (steps["barrier_end_ns"] - steps["load_start_ns"]).sum(axis=1)
+    return [
+        f"rank {rank}: {percent(share)} of its time counts as waiting for a core, but the kernel's "
+        "run queue knows nothing of it: a hypervisor took the core, or the reader slept"
+        for rank, share in enumerate(unknown / wall)
+        if share > REST_LIMIT
+    ]
 
 
 def _about_evictions(worker: WorkerFacts) -> list[str]:

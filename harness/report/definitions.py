@@ -71,7 +71,8 @@ DEFINITIONS: Final = {
         unit="seconds of wall time",
         formula="training windows + evaluations + checkpoint, split by what the thread that "
         "delivered the batch was doing; storage wait = wall in data calls - processor time in "
-        "them - waiting for a core",
+        "them - waiting for a core; off the processor outside of data calls, for the interpreter "
+        "too, is waiting for a core",
         source="step rows, thread clocks, schedstat, windows",
     ),
     "timeline": Definition(

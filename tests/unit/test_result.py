@@ -142,3 +142,21 @@ def test_facts_that_figures_need_are_asked_for_by_name():
 
 def test_few_steps_are_warned_of(result):
     assert any("an epoch has 3 steps" in warning for warning in result.warnings)
+
+
+@pytest.mark.parametrize(
+    ("loader", "known_ms", "told"), [(0, 10, True), (0, 30, False), (1, 10, False)]
+)
+def test_waiting_for_a_core_that_the_run_queue_knows_nothing_of_is_told(loader, known_ms, told):
+    recording = record(plan(2, 3, split={"storage": 0.4, "runqueue": 0.6}))  # 30 of 150 ms a step
+    for steps, rows in zip(recording.steps, recording.rows, strict=True):
+        steps["runqueue_ns"][1:] = known_ms * MS
+        rows["loader"] = loader
+    warnings = build_result(recording, facts(2)).warnings
+    sentence = "rank 1: 13.3 % of its time counts as waiting for a core, but"
+    assert any(warning.startswith(sentence) for warning in warnings) is told
+
+
+def test_a_kernel_without_run_queue_delays_gives_no_reason_for_doubt():
+    recording = record(plan(2, 3, split={"runqueue": 1.0}))
+    assert not any("run queue" in warning for warning in build_result(recording, facts(2)).warnings)
