@@ -139,6 +139,7 @@ def _fail(case: Case) -> _Finding:
 
 
 def _blame(case: Case, limit: Limit, share: str) -> str:
+    storage = percent(case.causes.share(case.causes.storage_wait_ns))
     if limit == "storage":
         return (
             f"Storage holds {case.feeds} back: {case.mark}; "
@@ -146,17 +147,17 @@ def _blame(case: Case, limit: Limit, share: str) -> str:
         )
     if limit == "client_cpu":
         return (
-            f"This client's processor holds {case.feeds} back, not the storage: {case.mark}; "
-            f"{share} of the lost time goes to reading, decoding and waiting for a core."
+            f"This client's processor holds {case.feeds} back: {case.mark}; {share} of the lost "
+            f"time goes to reading, decoding and waiting for a core, {storage} to the storage."
         )
     if limit == "emulator":
         return (
-            f"The emulation holds {case.feeds} back, not the storage: {case.mark}; "
-            f"{share} of the lost time is compute that ended late. Use fewer ranks or more cores."
+            f"The emulation holds {case.feeds} back: {case.mark}; {share} of the lost time is "
+            f"compute that ended late, {storage} the storage's. Use fewer ranks or more cores."
         )
     return (
-        f"{case.feeds} wait, and no single cause explains it: {case.mark}; storage "
-        f"{percent(case.causes.share(case.causes.storage_wait_ns))}, client processor "
+        f"{case.feeds} wait, and no single cause explains it: {case.mark}; storage {storage}, "
+        f"client processor "
         f"{percent(case.causes.share(case.causes.client_cpu_ns))}, emulation "
         f"{percent(case.causes.share(case.causes.emulator_ns))} of the lost time."
     )

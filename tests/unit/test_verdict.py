@@ -51,7 +51,8 @@ def test_one_rank_that_alone_holds_the_others_back_is_named(ranks):
 def test_a_busy_client_is_named(part):
     verdict = verdict_of(record(plan(8, 3, split={part: 0.7, "storage": 0.3})))
     assert (verdict.outcome, verdict.limit) == ("fail", "client_cpu")
-    assert "70 % of the lost time" in verdict.sentence
+    assert "70 % of the lost time goes to reading" in verdict.sentence
+    assert "30 % to the storage." in verdict.sentence
 
 
 def test_an_emulation_that_ends_late_is_named():
