@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dsgen.command import OneLineParser, count_argument, exit_codes, run_command, size_argument
+from dsgen.directory import check_capacity
 from dsgen.errors import ExitCode
 from dsgen.events import Emit, emit_json, notice
 from dsgen.remove import remove
@@ -48,6 +49,7 @@ def generate_into(
     emit: Emit,
 ) -> ExitCode:
     """Generate a data set in `directory`, saying first what it will be."""
+    check_capacity(size_bytes, directory)
     layout = plan(workload, size_bytes=size_bytes, law=law, seed=seed)
     emit(notice(f"asked for {echo_size(size_bytes)}"))
     emit(

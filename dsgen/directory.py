@@ -68,6 +68,22 @@ def check_room(files: Iterable[PlannedFile], directory: Path) -> None:
         raise PathError(f"too few inodes: {what}", where=str(directory), then=then)
 
 
+def check_capacity(size_bytes: int, directory: Path) -> None:
+    """Refuse a size that the whole file system could not hold, before millions of files are planned.
+
+    Raises:
+        PathError: it is larger than the file system below `directory`.
+    """
+    path = directory.absolute()
+    existing = next(one for one in (path, *path.parents) if one.exists())
+    room = os.statvfs(existing)
+    total_bytes = room.f_blocks * room.f_frsize
+    if size_bytes > total_bytes:
+        what = f"{format_size(size_bytes)} asked for, {format_size(total_bytes)} in all"
+        then = "ask for a smaller size, or name a larger file system"
+        raise PathError(f"too little space: {what}", where=str(directory), then=then)
+
+
 def _allocated_bytes(directory: Path, path: str) -> int | None:
     """Return what a file takes on the device, finished or not; None where there is none."""
     for name in (path, partial_name(path)):

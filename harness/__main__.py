@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dsgen.__main__ import main as dsgen_main
 from dsgen.command import OneLineParser, exit_codes, run_command
+from dsgen.directory import check_capacity
 from dsgen.errors import ExitCode
 from dsgen.events import emit_json
 from dsgen.workloads import WORKLOADS
@@ -44,6 +45,7 @@ def _work(steps: Sequence[str], options: argparse.Namespace, command: tuple[str,
     config = resolve(options.workload, options, Path.cwd())
     target = inspect_target(config.data)
     inspect_target(config.results)
+    check_capacity(config.size_bytes, config.data)
     with ExitStack() as stack:
         progress = stack.enter_context(_progress(config))
         for line in [*target_lines(target), *plan_lines(config), *config_notices(config)]:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -109,6 +110,13 @@ def test_too_little_space_is_said_before_the_first_byte(tmp_path):
     with small_disk(tmp_path / "disk", "size=20m") as disk:
         assert refused(make(disk / "set"), 7, "too little space", "free")
         assert {path.name for path in (disk / "set").iterdir()} <= {".feedrate.lock"}
+
+
+def test_a_size_beyond_the_file_system_is_refused_before_it_is_planned(tmp_path):
+    started = time.monotonic()
+    assert refused(make(tmp_path / "set", size="900000TB"), 7, "too little space", "in all")
+    assert time.monotonic() - started < 10
+    assert not (tmp_path / "set").exists()
 
 
 @pytest.mark.root
