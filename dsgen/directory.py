@@ -69,7 +69,7 @@ def check_room(files: Iterable[PlannedFile], directory: Path) -> None:
 
 
 def check_capacity(size_bytes: int, directory: Path) -> None:
-    """Refuse a size that the whole file system could not hold, before millions of files are planned.
+    """Refuse a size beyond the whole file system, before millions of files are planned.
 
     Raises:
         PathError: it is larger than the file system below `directory`.

@@ -107,7 +107,8 @@ def test_foreign_files_are_named_and_left(tmp_path):
 
 @pytest.mark.root
 def test_too_little_space_is_said_before_the_first_byte(tmp_path):
-    with small_disk(tmp_path / "disk", "size=20m") as disk:
+    with small_disk(tmp_path / "disk", "size=60m") as disk:
+        (disk / "mine").write_bytes(bytes(40 * 2**20))
         assert refused(make(disk / "set"), 7, "too little space", "free")
         assert {path.name for path in (disk / "set").iterdir()} <= {".feedrate.lock"}
 
