@@ -10,7 +10,7 @@ Source: strace of np.load with numpy 2.4, Python 3.11, glibc 2.36 and later, on 
 st_blksize of 1 KiB, 4 KiB and 2 MiB.
 """
 
-import ast
+import re
 import struct
 from dataclasses import dataclass
 
@@ -25,6 +25,12 @@ from harness.worker.io import DataCalls, TracedFile
 CALLS_PER_FILE = 20
 
 _BUFSIZ = 8192  # of the C library
+# The header is a Python literal, but ast.literal_eval can raise SystemError where threads call it
+# at once (CPython issue 106905, seen here with 3.11). numpy writes the fields in this one form.
+_FIELDS = re.compile(
+    r"\{'descr': '(?P<descr>[^']*)', 'fortran_order': (?P<order>True|False), "
+    r"'shape': \((?P<shape>(?:\d+, ?)*(?:\d+,?)?)\),? ?\}"
+)
 _MAGIC = b"\x93NUMPY\x01\x00"
 _THEN = "`verify` the data set"
 
@@ -52,20 +58,21 @@ def parse_header(block: bytes, file: TracedFile) -> Header:
     if block[:8] != _MAGIC or len(block) < 10:
         raise DataSetError("not a .npy file of version 1.0", where=file.path, then=_THEN)
     size_bytes = 10 + struct.unpack_from("<H", block, 8)[0]
-    try:
-        fields = ast.literal_eval(block[10:size_bytes].decode("latin-1"))
-        header = Header(
-            size_bytes=size_bytes,
-            shape=tuple(int(length) for length in fields["shape"]),
-            dtype=np.dtype(fields["descr"]),
-        )
-        in_order = fields["fortran_order"] is False and min(header.shape, default=1) > 0
-    except (SyntaxError, ValueError, KeyError, TypeError) as error:
-        what = f"malformed .npy header ({type(error).__name__})"
-        raise DataSetError(what, where=file.path, then=_THEN) from error
-    if not in_order or len(block) < size_bytes:
+    fields = _FIELDS.fullmatch(block[10:size_bytes].decode("latin-1").rstrip())
+    if fields is None:
+        raise DataSetError("malformed .npy header", where=file.path, then=_THEN)
+    shape = tuple(int(length) for length in re.findall(r"\d+", fields["shape"]))
+    if fields["order"] != "False" or min(shape, default=1) < 1 or len(block) < size_bytes:
         raise DataSetError("unusable .npy header", where=file.path, then=_THEN)
-    return header
+    return Header(size_bytes=size_bytes, shape=shape, dtype=_dtype(fields["descr"], file))
+
+
+def _dtype(descr: str, file: TracedFile) -> np.dtype[np.generic]:
+    try:
+        return np.dtype(descr)
+    except (TypeError, ValueError) as error:
+        what = f"malformed .npy header (no type {descr!r})"
+        raise DataSetError(what, where=file.path, then=_THEN) from error
 
 
 class NpyReader:

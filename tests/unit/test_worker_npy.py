@@ -7,7 +7,7 @@ from dsgen.errors import DataSetError
 from harness.worker import io
 from harness.worker.buffers import touched
 from harness.worker.io import DataCalls, TracedFile
-from harness.worker.npy import CALLS_PER_FILE, NpyReader
+from harness.worker.npy import CALLS_PER_FILE, NpyReader, parse_header
 from harness.worker.record import FileClass, Op
 
 BLOCK = 4096
@@ -155,3 +155,12 @@ def test_no_descriptor_is_left_open_by_a_refusal(tmp_path):
     rows = recorded.rows()
     opened = rows[rows["op"] == Op.OPEN]["returned"]
     assert opened[0] == opened[1]  # the number was free again
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 1), (1, 2, 3, 4)])
+@pytest.mark.parametrize("dtype", ["<f4", "|u1", "<i8", ">f8"])
+def test_every_header_that_numpy_writes_is_understood(tmp_path, shape, dtype):
+    path = tmp_path / "a.npy"
+    np.save(path, np.zeros(shape, dtype))
+    header = parse_header(path.read_bytes(), traced(path))
+    assert (header.shape, header.dtype) == (shape, np.dtype(dtype))
