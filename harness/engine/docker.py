@@ -46,6 +46,7 @@ class DockerEngine:
         self._flavour: Literal["cpu", "gpu"] = flavour
         self._image_archive = image_archive
         self._image: Image | None = None
+        self._versions: dict[str, Any] = {}
 
     def prepare(self, say: Callable[[str], None]) -> None:
         """Make the base image and the image, unless they are there.
@@ -56,6 +57,7 @@ class DockerEngine:
         """
         base_id = ensure_base_image(self._client, self._image_archive, say)
         self._image = build_image(self._client, self._flavour, base_id, say)
+        self._versions = self._ask_versions()
 
     def run(self, job: Job, on_line: Callable[[str], None]) -> JobExit:
         """Run `job` in a container of its own.
@@ -92,7 +94,20 @@ class DockerEngine:
         )
 
     def facts(self) -> dict[str, Any]:
-        """Return the versions of the engine, the image and its key, and the cgroup version."""
+        """Return the versions of the engine, the image and its key, and the cgroup version.
+
+        They were asked for by `prepare`, so that the result of a run which lost the daemon has
+        them too.
+        """
+        return {
+            **self._versions,
+            "flavour": self._flavour,
+            "image": self._image and self._image.tag,
+            "image_id": self._image and self._image.id,
+            "base_id": self._image and self._image.base_id,
+        }
+
+    def _ask_versions(self) -> dict[str, Any]:
         with daemon_call("tell its version"):
             info, version = self._client.info(), self._client.version()
         return {
@@ -102,10 +117,6 @@ class DockerEngine:
             "cgroup_driver": info.get("CgroupDriver"),
             "storage_driver": info.get("Driver"),
             "security_options": info.get("SecurityOptions"),
-            "flavour": self._flavour,
-            "image": self._image and self._image.tag,
-            "image_id": self._image and self._image.id,
-            "base_id": self._image and self._image.base_id,
         }
 
     def _arguments(self, job: Job, name: str) -> dict[str, Any]:

@@ -212,6 +212,8 @@ def test_a_lost_daemon_is_one_clear_error(job, run_id, tmp_path, monkeypatch, cl
     assert caught.value.exit_code == ExitCode.ENGINE
     assert "was lost" in str(caught.value)
     assert "\n" not in str(caught.value)
+    # What a result says of the engine is known without it.
+    assert remote.facts()["version"] == client.version()["Version"]
     # The real daemon still has the container, which carries our labels.
     (left,) = client.containers.list(filters={"label": f"feedrate.run={run_id}"})
     left.remove(force=True)
