@@ -76,7 +76,7 @@ def generate(setting: Setting) -> Path:
         log=log,
         memory_bytes=config.memory_bytes,
     )
-    check_exit(setting, job, setting.engine.run(job, setting.progress.line))
+    check_exit(setting, job, setting.engine.run(job, setting.progress.line), log)
     return directory
 
 
@@ -100,7 +100,7 @@ def train(setting: Setting, directory: Path) -> ExitCode:
     # `steps` at once: a run that fails before its first epoch has no rows, but a reason to tell.
     for name in ("logs", "steps"):
         create_directory(partial / name)
-    ending = _run_ranks(setting, directory, partial)
+    ending = _run_ranks(setting, directory, partial, home / run_id)
     # From here to the rename nothing may be cut short: a signal waits until the result stands.
     before = {number: signal.signal(number, signal.SIG_IGN) for number in _STOPPING}
     try:
@@ -120,12 +120,15 @@ def train(setting: Setting, directory: Path) -> ExitCode:
     return ExitCode(result.exit_code)
 
 
-def check_exit(setting: Setting, job: Job, ended: JobExit) -> None:
-    """Raise JobError when a job failed: in its own words where it had the time for them."""
+def check_exit(setting: Setting, job: Job, ended: JobExit, log: Path) -> None:
+    """Raise JobError when a job failed: in its own words where it had the time for them.
+
+    `log` is where its log will lie when the message is read.
+    """
     if ended.code == 0 and not ended.out_of_memory:
         return
     said = setting.progress.last_error
-    where = f"{job.name}, log {job.log}"
+    where = f"{job.name}, log {log}"
     if ended.out_of_memory:
         limit = format_size(job.memory_bytes) if job.memory_bytes else "the machine's"
         then = "give it more by --memory, or fewer accelerators or loader workers"
@@ -143,15 +146,31 @@ def check_exit(setting: Setting, job: Job, ended: JobExit) -> None:
     raise JobError(code, f"ended with exit code {ended.code} ({last})", where=where)
 
 
-def _run_ranks(setting: Setting, directory: Path, partial: Path) -> Ending:
-    config = setting.config
+def _run_ranks(setting: Setting, directory: Path, partial: Path, final: Path) -> Ending:
+    """Train, and return how it ended, whatever it was: the result tells of it."""
+    try:
+        job = _training_job(setting.config, directory, partial)
+        ended = setting.engine.run(job, setting.progress.line)
+        check_exit(setting, job, ended, final / job.log.relative_to(partial))
+    except FeedrateError as error:
+        return Ending(status="failed", exit_code=error.exit_code, error=error)
+    except StopRequested as stop:
+        return Ending(status="interrupted", exit_code=stop.exit_code, stop=stop)
+    return Ending()
+
+
+def _training_job(config: Config, directory: Path, partial: Path) -> Job:
     spec = partial / "spec.json"
-    spec.write_text(worker_spec(config, directory, partial).to_json(), encoding="utf-8")
+    try:
+        spec.write_text(worker_spec(config, directory, partial).to_json(), encoding="utf-8")
+    except OSError as error:
+        then = "free space, or name another --results"
+        raise ResultError(f"cannot write ({error.strerror})", where=str(spec), then=then) from error
     mounts = [Mount(path=directory, read_only=True), Mount(path=partial)]
     if config.checkpoint is not None:
         create_directory(config.checkpoint)
         mounts.append(Mount(path=config.checkpoint))
-    job = Job(
+    return Job(
         name=f"train-{config.workload}",
         arguments=("-m", "harness.worker", str(spec)),
         mounts=tuple(mounts),
@@ -159,13 +178,6 @@ def _run_ranks(setting: Setting, directory: Path, partial: Path) -> Ending:
         memory_bytes=config.memory_bytes,
         timeout_s=config.max_duration_s,
     )
-    try:
-        check_exit(setting, job, setting.engine.run(job, setting.progress.line))
-    except FeedrateError as error:
-        return Ending(status="failed", exit_code=error.exit_code, error=error)
-    except StopRequested as stop:
-        return Ending(status="interrupted", exit_code=stop.exit_code, stop=stop)
-    return Ending()
 
 
 def worker_spec(config: Config, directory: Path, out: Path) -> WorkerSpec:

@@ -201,11 +201,31 @@ def test_au_below_the_mark_has_its_exit_code(place):
     assert json.loads(Path(done.stdout.splitlines()[-1]).read_text())["exit_code"] == 20
 
 
+def test_a_run_that_takes_too_long_names_a_log_that_is_there(place, tmp_path):
+    words = flags(place, "--results", tmp_path / "results", "--max-duration", 0.1)
+    done = harness("train", "imseg", *words)
+    assert refused(done, 10, "--max-duration")
+    log = errors(done)[0].split("log ")[1].split(";")[0]
+    assert Path(log).is_file()
+
+
+def test_a_checkpoint_directory_that_cannot_be_made_is_told_in_a_result(place, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    words = flags(place, "--results", tmp_path / "results", "--checkpoint", tmp_path / "file" / "c")
+    done = harness("train", "imseg", *words)
+    assert refused(done, 7, str(tmp_path / "file"))
+    (path,) = results(tmp_path)
+    assert json.loads(path.read_text())["status"] == "failed"
+    assert not list((tmp_path / "results" / "imseg").glob(".*"))
+
+
 @pytest.mark.root
-def test_results_on_a_full_disk(place, tmp_path):
+@pytest.mark.parametrize("free_kb", [0, 64])
+def test_results_on_a_full_disk(free_kb, place, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(disk)], check=True)
+    (disk / "fill").write_bytes(bytes((128 - free_kb) * 1024))
     try:
         done = harness("train", "imseg", *flags(place, "--results", disk))
         assert done.returncode in (7, 11), done.stderr
