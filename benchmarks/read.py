@@ -1,6 +1,6 @@
 """CPU seconds per GB of reading cached volumes: our reader beside np.load and a bare read(2) loop.
 
-Every way reads the same files in turn, several times after a warm-up; ratios of medians. Asserts
+Every way reads the same files in turn, several times after a warm-up; medians of their ratios. Asserts
 nothing. Usage: python benchmarks/read.py [--size 2GB] [--runs 5] [--directory DIR]
 """
 
@@ -110,19 +110,23 @@ def measure(directory: Path, *, size_bytes: int, runs: int) -> tuple[float, floa
     for run in range(runs + 1):
         # Each way follows each other one as often: what runs before leaves its traces.
         order = list(ways.items()) if run % 2 else list(ways.items())[::-1]
-        for name, loop in order:
-            seconds = cpu_seconds(loop)
+        seconds = {name: cpu_seconds(loop) for name, loop in order}
+        for name, values in taken.items():
             if run:  # the first fills the cache and touches fresh memory
-                taken[name].append(seconds / total_gb)
-    medians = {name: statistics.median(values) for name, values in taken.items()}
-    bare, theirs = medians["read(2), small buffer"], medians["np.load"]
+                values.append(seconds[name] / total_gb)
+    bare, theirs = taken["read(2), small buffer"], taken["np.load"]
     for name, values in taken.items():
         print(
-            f"imseg: {name:22} {medians[name]:.3f} CPU s/GB ({min(values):.3f} to "
-            f"{max(values):.3f}), {medians[name] / bare:.2f} of read(2), "
-            f"{medians[name] / theirs:.2f} of np.load"
+            f"imseg: {name:22} {statistics.median(values):.3f} CPU s/GB ({min(values):.3f} to "
+            f"{max(values):.3f}), {ratio(values, bare):.2f} of read(2), "
+            f"{ratio(values, theirs):.2f} of np.load"
         )
-    return medians["ours, --buffer reuse"] / bare, medians["ours, --buffer fresh"] / theirs
+    return ratio(taken["ours, --buffer reuse"], bare), ratio(taken["ours, --buffer fresh"], theirs)
+
+
+def ratio(ours: list[float], theirs: list[float]) -> float:
+    """Return the median of the ratios run by run: what slows a run slows both."""
+    return statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
 
 
 if __name__ == "__main__":
