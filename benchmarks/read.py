@@ -1,6 +1,6 @@
 """CPU seconds per GB of reading cached volumes: our reader beside np.load and a bare read(2) loop.
 
-Every way reads the same files in turn, several times after a warm-up; medians of their ratios. Asserts
+Every way reads the same files in turn, several times after a warm-up; medians of ratios. Asserts
 nothing. Usage: python benchmarks/read.py [--size 2GB] [--runs 5] [--directory DIR]
 """
 
