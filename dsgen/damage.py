@@ -21,6 +21,9 @@ def read(directory: Path) -> Damage:
         return []
     try:
         return [(str(name), int(segment)) for name, segment in json.loads(path.read_text("utf-8"))]
+    except OSError as error:
+        then = "check its rights, then run verify again"
+        raise DataSetError(f"cannot read ({error.strerror})", where=str(path), then=then) from error
     except (ValueError, TypeError) as error:
         then = "run verify again"
         raise DataSetError("malformed list of damage", where=str(path), then=then) from error

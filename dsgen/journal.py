@@ -86,5 +86,9 @@ def read_journal(directory: Path) -> tuple[Parameters, dict[tuple[int, int], Wri
 
 
 def _whole_lines(path: Path) -> list[str]:
-    text = path.read_text(encoding="utf-8", errors="replace")
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        then = "check its rights, or remove the directory and generate again"
+        raise DataSetError(f"cannot read ({error.strerror})", where=str(path), then=then) from error
     return text[: text.rfind("\n") + 1].splitlines()

@@ -42,13 +42,18 @@ def hold_shared(directory: Path) -> Iterator[None]:
 
     Raises:
         DataSetError: there is no data set.
-        PathError: a process is writing it.
+        PathError: a process is writing it, or the lock cannot be read.
     """
     try:
         descriptor = os.open(directory / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
+    except FileNotFoundError as error:
         then = "generate the data set first"
         raise DataSetError("no data set here", where=str(directory), then=then) from error
+    except OSError as error:
+        then = f"make {LOCK_NAME} readable"
+        raise PathError(
+            f"cannot lock ({error.strerror})", where=str(directory), then=then
+        ) from error
     try:
         _lock(descriptor, fcntl.LOCK_SH, directory)
         yield

@@ -38,7 +38,13 @@ def remove(directory: Path, *, emit: Emit) -> None:
 
 
 def _paths(directory: Path) -> set[str]:
-    if (directory / MANIFEST_NAME).exists():
+    try:
+        is_complete = (directory / MANIFEST_NAME).exists()
+    except OSError as error:
+        then = "check the directory's rights"
+        what = f"cannot look into it ({error.strerror})"
+        raise PathError(what, where=str(directory), then=then) from error
+    if is_complete:
         return {file.path for file in read_manifest(directory).files}
     begun = read_journal(directory) if directory.is_dir() else None
     if begun is None:

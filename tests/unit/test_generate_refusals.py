@@ -1,7 +1,9 @@
 """Bad input of the generator: one line, its exit code, and nothing lost."""
 
+import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -13,6 +15,7 @@ import pytest
 from dsgen.errors import PathError
 from dsgen.lock import hold_exclusive, hold_shared
 from dsgen.manifest import MANIFEST_NAME
+from dsgen.remove import remove
 from dsgen.workloads import plan
 from dsgen.write import generate
 
@@ -287,3 +290,38 @@ def test_a_size_below_one_sample_gives_one_with_a_notice(tmp_path):
     assert done.returncode == 0
     assert "below one sample" in done.stdout
     assert len(list((tmp_path / "set").glob("case_*"))) == 2
+
+
+@pytest.mark.parametrize("name", [".feedrate-journal", ".feedrate-damage.json"])
+def test_own_files_that_cannot_be_read(name, data_set, tmp_path):
+    directory = tmp_path / "set"
+    shutil.copytree(data_set, directory)
+    (directory / name).mkdir()
+    if name == ".feedrate-journal":
+        (directory / MANIFEST_NAME).unlink()
+        assert refused(dsgen("remove", directory), 6, "cannot read", name)
+    done = make(directory)
+    assert done.returncode == 6, done.stderr
+    assert f"cannot read (Is a directory): {directory / name}" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["lock", "directory"])
+def test_what_others_may_not_read(kind, data_set, monkeypatch):
+    """As root reads everything, the kernel's refusal is put in its place."""
+    refusal = PermissionError(errno.EACCES, "Permission denied")
+
+    def refuse(*_args, **_more):
+        raise refusal
+
+    if kind == "lock":
+        monkeypatch.setattr(os, "open", refuse)
+        with (
+            pytest.raises(PathError, match="Permission denied"),
+            hold_shared(data_set),
+        ):
+            pass
+    else:
+        monkeypatch.setattr(Path, "exists", refuse)
+        with pytest.raises(PathError, match="cannot look into it"):
+            remove(data_set, emit=lambda _: None)
