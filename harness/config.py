@@ -1,6 +1,7 @@
 """The configuration of a run: defaults, a preset, the user's file and flags become one value."""
 
 import argparse
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +20,7 @@ from harness.document import (
 )
 from harness.errors import ConfigError
 from harness.flags import flag_layers
-from harness.options import Layer, Options, Problem, merge_layers, nearest, option_types
+from harness.options import Layer, Options, Problem, merge_layers, nearest, option_types, user_path
 from harness.profiles import Profile, covers, step_time
 from harness.worker.spec import StepTime
 
@@ -56,12 +57,19 @@ def resolve(workload: str, namespace: argparse.Namespace, cwd: Path) -> Config:
     return build_config(
         workload,
         builtin,
-        user=None if own is None else read_document(cwd / Path(own).expanduser()),
+        user=None if own is None else read_document(cwd / _own_file(own)),
         flags=flags,
         preset=getattr(namespace, "preset", None) or DEFAULT_PRESET,
         cwd=cwd,
         problems=problems,
     )
+
+
+def _own_file(text: str) -> Path:
+    try:
+        return user_path(text)
+    except ValueError as error:
+        raise ConfigError(f"config is {text!r}", where="--config", then=str(error)) from error
 
 
 def build_config(
@@ -163,7 +171,9 @@ def _derive(
     """Make paths absolute and fill in what was not set; a value that was refused stays absent."""
     for key in _PATHS:
         if values.get(key) is not None:
-            values[key] = cwd / values[key].expanduser()
+            path = cwd / values[key]
+            # An engine mounts no path with "..", which may lead over a link, so it is resolved.
+            values[key] = Path(os.path.realpath(path)) if ".." in path.parts else path
     # Below `data`, so that writing the checkpoint loads the storage under test, too.
     if "checkpoint" not in places and "data" in values:
         values["checkpoint"] = values["data"] / "checkpoint"

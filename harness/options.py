@@ -181,7 +181,7 @@ def convert_value(field: str, kind: Any, value: Any, *, is_text: bool) -> Any:
     if Path in kinds:
         if not isinstance(value, str) or not value or "\0" in value:
             raise ValueError(advice)
-        return Path(value)
+        return user_path(value)
     # Text stands for any type; in a file "8" is a text and a mistake.
     try:
         converted = msgspec.convert(value, kind, strict=not is_text)
@@ -191,6 +191,18 @@ def convert_value(field: str, kind: Any, value: Any, *, is_text: bool) -> Any:
     if converted is None or (isinstance(converted, float) and not math.isfinite(converted)):
         raise ValueError(advice)
     return converted
+
+
+def user_path(text: str) -> Path:
+    """Return the path that `text` means, with `~` and `~NAME` put in.
+
+    Raises:
+        ValueError: nobody knows that home directory.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise ValueError("give a path without ~, or with one that names a user") from error
 
 
 def expectation(kind: Any) -> str:

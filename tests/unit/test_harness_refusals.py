@@ -104,6 +104,22 @@ def test_all_problems_are_shown_at_once(tmp_path):
         assert word in said
 
 
+@pytest.mark.parametrize("flag", ["data", "results", "checkpoint", "config"])
+def test_a_home_directory_that_nobody_has(flag):
+    done = harness("train", "imseg", f"--{flag}", "~nobody-at-all/data")
+    assert refused(done, 2, f"--{flag}", "~nobody-at-all")
+
+
+def test_a_path_through_its_parent_is_resolved_as_the_kernel_would(tmp_path):
+    (tmp_path / "far" / "below").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("far/below")
+    (tmp_path / "here").mkdir()
+    words = ("--data", "../link/../data", "--results", "../results", "--dry-run")
+    done = harness("train", "imseg", "--preset", "smoke", *words, cwd=tmp_path / "here")
+    assert done.returncode == 0, done.stderr
+    assert f"data    {tmp_path}/far/data/imseg" in done.stderr
+
+
 def test_target_is_a_file(tmp_path):
     (tmp_path / "data").write_text("mine")
     done = harness("generate", "imseg", "--data", tmp_path / "data", "--engine", "local")
