@@ -14,6 +14,8 @@ from dsgen.events import Emit
 from dsgen.events import error as error_event
 from dsgen.size import parse_size
 
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
+
 
 class OneLineParser(argparse.ArgumentParser):
     """A parser whose errors are one line, with the exit code of usage errors."""
@@ -49,8 +51,7 @@ def run_command(
     when_stopped: str = "stopped; the same command continues",
 ) -> ExitCode:
     """Call `run`, and turn expected failures and signals into a line and an exit code."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
+    before = {number: signal.signal(number, _stop) for number in _STOPPING}
     try:
         return run()
     except FeedrateError as error:
@@ -68,10 +69,21 @@ def run_command(
     except Exception:  # a bug: shown whole, under the exit code that says so
         traceback.print_exc()
         return ExitCode.BUG
+    finally:
+        for number, handler in before.items():
+            # Ignored once one has come, and so to the end.
+            if signal.getsignal(number) is _stop:
+                signal.signal(number, handler)
+
+
+def leave_when_stopped() -> None:
+    """Let SIGINT and SIGTERM end this process at once: there is nothing yet to put away."""
+    for number in _STOPPING:
+        signal.signal(number, lambda number, _: os._exit(128 + number))
 
 
 def _stop(number: int, _: FrameType | None) -> None:
-    for other in (signal.SIGINT, signal.SIGTERM):
+    for other in _STOPPING:
         signal.signal(other, signal.SIG_IGN)  # putting away is not interrupted again
     raise StopRequested(number)
 

@@ -1,154 +1,18 @@
-"""`python -m harness`: build, generate, train, benchmark and report, in containers or without."""
+"""`python -m harness`: the way in, which answers signals by their exit codes from the start."""
 
-import argparse
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from functools import partial
-from pathlib import Path
 
-from dsgen.__main__ import main as dsgen_main
-from dsgen.command import OneLineParser, exit_codes, run_command
-from dsgen.directory import check_capacity
+from dsgen.command import leave_when_stopped
 from dsgen.errors import ExitCode
-from dsgen.events import emit_json
-from dsgen.workloads import WORKLOADS
-from harness.config import Config, config_notices, resolve
-from harness.engine import Engine
-from harness.engine.choose import choose_engine
-from harness.engine.client import connect
-from harness.flags import add_flags
-from harness.progress import Progress
-from harness.report.writer import render_report
-from harness.run import data_set_directory, generate, plan_lines, train
-from harness.setting import Setting
-from harness.system import system_facts
-from harness.target import inspect_target, target_lines
-
-Run = Callable[[argparse.Namespace, tuple[str, ...]], ExitCode]
 
 
-def main(arguments: Sequence[str] | None = None) -> ExitCode:
-    """Run one command and return its exit code."""
-    words = tuple(sys.argv[1:] if arguments is None else arguments)
-    if words[:1] in (("verify",), ("remove",)):
-        return dsgen_main(words)
-    options = _parser().parse_args(words)
-    run: Run = options.run
-    command = ("python", "-m", "harness", *words)
-    emit = emit_json if getattr(options, "json", False) else None
-    return run_command(partial(run, options, command), emit_error=emit)
+def main() -> ExitCode:
+    """Run the command that the arguments name and return its exit code."""
+    leave_when_stopped()
+    # Only here, because it takes half a second, in which a signal may arrive.
+    from harness.commands import main as run
 
-
-def _work(steps: Sequence[str], options: argparse.Namespace, command: tuple[str, ...]) -> ExitCode:
-    """Do what generate, train and benchmark have in common, and their steps."""
-    config = resolve(options.workload, options, Path.cwd())
-    target = inspect_target(config.data)
-    inspect_target(config.results)
-    check_capacity(config.size_bytes, config.data)
-    with ExitStack() as stack:
-        progress = stack.enter_context(_progress(config))
-        for line in [*target_lines(target), *plan_lines(config), *config_notices(config)]:
-            progress.say(line)
-        if config.dry_run:
-            return ExitCode.DONE
-        engine = _engine(config)
-        progress.say(f"engine  {engine.name}: {engine.reason}")
-        engine.prepare(progress.say)
-        setting = Setting(
-            config=config,
-            target=target,
-            system=system_facts(),
-            engine=engine,
-            progress=progress,
-            command=command,
-        )
-        directory = generate(setting) if "generate" in steps else data_set_directory(config)
-        if "train" in steps:
-            return train(setting, directory)
-    print(directory, flush=True)
-    return ExitCode.DONE
-
-
-def _progress(config: Config) -> Progress:
-    events = sys.stdout if config.json else None
-    return Progress(sys.stderr, is_terminal=sys.stderr.isatty(), events=events)
-
-
-def _engine(config: Config) -> Engine:
-    return choose_engine(config.engine, image_archive=config.image_archive)
-
-
-def _report(options: argparse.Namespace, _: tuple[str, ...]) -> ExitCode:
-    print(render_report(options.directory))
-    return ExitCode.DONE
-
-
-def _build(options: argparse.Namespace, _: tuple[str, ...]) -> ExitCode:
-    choose_engine("docker", flavour=options.flavour, image_archive=options.image_archive).prepare(
-        _say
-    )
-    return ExitCode.DONE
-
-
-def _base_image(options: argparse.Namespace, _: tuple[str, ...]) -> ExitCode:
-    client = connect()
-    # Only here, because it imports the SDK.
-    from harness.engine.base_image import ensure_base_image
-
-    _say(f"base image: {ensure_base_image(client, options.image_archive, _say)}")
-    return ExitCode.DONE
-
-
-def _clean(options: argparse.Namespace, _: tuple[str, ...]) -> ExitCode:
-    client = connect()
-    # Only here, because it imports the SDK.
-    from harness.engine.clean import clean
-
-    clean(client, base=options.base, say=_say)
-    return ExitCode.DONE
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = OneLineParser(
-        prog="python -m harness",
-        description=__doc__,
-        epilog=exit_codes(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    verbs = parser.add_subparsers(required=True, metavar="VERB")
-    for verb, steps, text in (
-        ("generate", ("generate",), "make a data set, or continue or repair it"),
-        ("train", ("train",), "train over an existing data set, and report"),
-        ("benchmark", ("generate", "train"), "build, generate or reuse, train, report"),
-    ):
-        work = verbs.add_parser(verb, help=text)
-        work.add_argument("workload", choices=sorted(WORKLOADS))
-        add_flags(work)
-        work.set_defaults(run=partial(_work, steps))
-    report = verbs.add_parser("report", help="make the report of a result again")
-    report.add_argument("directory", type=Path)
-    report.set_defaults(run=_report)
-    build = verbs.add_parser("build", help="build an image")
-    build.add_argument("flavour", choices=("cpu", "gpu"))
-    build.set_defaults(run=_build)
-    base = verbs.add_parser("base-image", help="make the image that the others start from")
-    base.set_defaults(run=_base_image)
-    for image in (build, base):
-        image.add_argument("--image-archive", type=Path, metavar="FILE")
-    clean = verbs.add_parser("clean", help="remove what this tool left in the engine, by label")
-    clean.add_argument("--base", action="store_true", help="the base image as well")
-    clean.set_defaults(run=_clean)
-    for verb, text in (
-        ("verify DIR", "read every byte of a data set and compare with its manifest"),
-        ("remove DIR", "delete one data set by its manifest"),
-    ):
-        verbs.add_parser(verb.split()[0], help=text)
-    return parser
+    return run()
 
 
 if __name__ == "__main__":

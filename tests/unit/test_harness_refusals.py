@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -256,6 +257,20 @@ def test_dry_run_writes_nothing(tmp_path):
     assert done.returncode == 0
     assert "6 training and 2 evaluation samples" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_modules_are_loaded_gives_its_exit_code(number):
+    """The interpreter names each module as it is loaded, which is when the signal is sent."""
+    command = [sys.executable, "-X", "importtime", "-m", "harness", "clean", "--help"]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, cwd=ROOT
+    ) as started:
+        loaded = next(line for line in started.stderr if "numpy" in line)
+        started.send_signal(number)
+        said = loaded + started.stderr.read()
+    assert started.returncode == 128 + number, said
+    assert "Traceback" not in said
 
 
 def test_help_lists_the_exit_codes():
