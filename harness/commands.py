@@ -43,8 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> ExitCode:
 def _work(steps: Sequence[str], options: argparse.Namespace, command: tuple[str, ...]) -> ExitCode:
     """Do what generate, train and benchmark have in common, and their steps."""
     config = resolve(options.workload, options, Path.cwd())
-    target = inspect_target(config.data)
+    # Training only reads the data set: a read-only mount will do.
+    target = inspect_target(config.data, to_write="generate" in steps)
     inspect_target(config.results)
+    if "train" in steps and config.checkpoint is not None:
+        inspect_target(config.checkpoint)
     check_capacity(config.size_bytes, config.data)
     with ExitStack() as stack:
         progress = stack.enter_context(_progress(config))

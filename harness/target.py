@@ -50,16 +50,17 @@ class Target:
         return {**asdict(self), "mount_options": list(self.mount_options)}
 
 
-def inspect_target(path: Path) -> Target:
+def inspect_target(path: Path, *, to_write: bool = True) -> Target:
     """Return what is known of the storage below `path`, or below its nearest existing parent.
 
     Raises:
-        TargetError: `path` is or runs through a file, or could not be written to.
+        TargetError: `path` is or runs through a file, or could not be written to if `to_write`.
     """
     try:
         resolved = path.resolve()
         existing = _nearest_directory(resolved)
-        _check_writable(existing, resolved)
+        if to_write:
+            _check_writable(existing, resolved)
         return _inspect(resolved, existing)
     except (OSError, RuntimeError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)

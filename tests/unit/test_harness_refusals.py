@@ -227,13 +227,32 @@ def test_a_run_that_takes_too_long_names_a_log_that_is_there(place, tmp_path):
 
 
 def test_a_checkpoint_directory_that_cannot_be_made_is_told_in_a_result(place, tmp_path):
-    (tmp_path / "file").write_text("mine")
-    words = flags(place, "--results", tmp_path / "results", "--checkpoint", tmp_path / "file" / "c")
+    (tmp_path / "link").symlink_to("nowhere")
+    words = flags(place, "--results", tmp_path / "results", "--checkpoint", tmp_path / "link")
     done = harness("train", "imseg", *words)
-    assert refused(done, 7, str(tmp_path / "file"))
+    assert refused(done, 7, str(tmp_path / "link"))
     (path,) = results(tmp_path)
     assert json.loads(path.read_text())["status"] == "failed"
     assert not list((tmp_path / "results" / "imseg").glob(".*"))
+
+
+@pytest.mark.root
+def test_training_over_a_read_only_mount(place, tmp_path):
+    """It takes nothing but another place for the checkpoint; to generate is refused."""
+    mount = tmp_path / "mount"
+    mount.mkdir()
+    subprocess.run(["mount", "--bind", str(place / "data"), str(mount)], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", str(mount)], check=True)
+        words = flags(place, "--results", tmp_path / "results", "--data", mount)
+        done = harness("train", "imseg", *words)
+        assert done.returncode == 0, done.stderr
+        below = ("--checkpoint", mount / "checkpoint")
+        assert refused(harness("train", "imseg", *words, *below), 7, "not writable", "checkpoint")
+        assert refused(harness("generate", "imseg", *words), 7, "not writable", mount.name)
+        assert len(results(tmp_path)) == 1
+    finally:
+        subprocess.run(["umount", str(mount)], check=True)
 
 
 @pytest.mark.root
