@@ -4,6 +4,7 @@ Processes are forked, so that `work` needs no pickling and numpy is loaded once.
 concurrent.futures: its workers outlive a parent that is killed, and cannot be ended at once.
 """
 
+import contextlib
 import ctypes
 import multiprocessing
 import os
@@ -38,7 +39,7 @@ def run_parallel(
         for task in _take(remaining, processes):
             connection, process = _start(work)
             crew[connection] = (process, task)
-            connection.send(task)
+            _send(connection, task)
         while crew:
             for ready in wait(list(crew)):
                 connection = cast(Connection, ready)
@@ -46,11 +47,11 @@ def run_parallel(
                 yield _outcome(connection, process, task)
                 for following in _take(remaining, 1):
                     crew[connection] = (process, following)
-                    connection.send(following)
+                    _send(connection, following)
                     break
                 else:
                     del crew[connection]
-                    connection.send(None)
+                    _send(connection, None)
                     process.join()
     finally:
         for process, _ in crew.values():
@@ -72,6 +73,12 @@ def _take(remaining: Iterator[Task], count: int) -> Iterator[Task]:
             yield next(remaining)
         except StopIteration:
             return
+
+
+def _send(connection: Connection, task: object) -> None:
+    # A process that has died meanwhile is noticed, and explained, where its outcome is awaited.
+    with contextlib.suppress(BrokenPipeError):
+        connection.send(task)
 
 
 def _start(work: Callable[[Any], Any]) -> tuple[Connection, ForkProcess]:

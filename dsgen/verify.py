@@ -42,10 +42,12 @@ def verify(directory: Path, *, processes: int, emit: Emit) -> list[Finding]:
     with hold_shared(directory):
         findings = _sizes(manifest, directory) + _foreign(manifest, directory)
         findings += _contents(manifest, directory, processes, emit)
+    damaged = _damaged_segments(manifest, findings)
     try:
-        _keep(directory, _damaged_segments(manifest, findings))
+        _keep(directory, damaged)
     except OSError as error:  # a read-only data set can be verified, too
-        emit(notice(f"what was found is not marked for repair ({error.strerror})"))
+        if damaged:
+            emit(notice(f"what was found is not marked for repair ({error.strerror})"))
     for finding in findings:
         emit(notice(str(finding)))
     return findings

@@ -76,6 +76,10 @@ def test_a_missing_file_is_named(tmp_path):
         evict([str(tmp_path / "absent")])
 
 
+# Of the four pairs: a page that the kernel holds at that moment, to move it for one, stays.
+ONE_FILE = 1 / 8
+
+
 def evictions(tmp_path, cache):
     data_dir = make_data_set(tmp_path / "data", train=4, side=16)
     warm(str(path) for path in data_dir.glob("*.npy"))
@@ -88,11 +92,16 @@ def evictions(tmp_path, cache):
 
 
 def test_cold_evicts_before_every_epoch_and_probes_once(tmp_path):
-    assert evictions(tmp_path, "cold") == [(1, 0), (2, None), (3, None)]
+    (first, resident), *later = evictions(tmp_path, "cold")
+    assert first == 1
+    assert resident <= ONE_FILE
+    assert later == [(2, None), (3, None)]
 
 
 def test_once_evicts_before_the_first_epoch(tmp_path):
-    assert evictions(tmp_path, "once") == [(1, 0)]
+    ((first, resident),) = evictions(tmp_path, "once")
+    assert first == 1
+    assert resident <= ONE_FILE
 
 
 @pytest.mark.parametrize("cache", ["warm", "asis"])
