@@ -18,7 +18,8 @@ class Causes:
     """Lost time in accelerator-ns: windows minus declared times, over all ranks.
 
     `storage_wait` + `client_cpu` + `emulator` + `other` = `lost`. `straggler_ns` is what would be
-    saved if `straggler_rank` were never last, the best single rank to leave out.
+    saved if `straggler_rank` were never last, the best single rank to leave out. `steps` is how
+    many steps say so.
     """
 
     lost_ns: int
@@ -28,6 +29,7 @@ class Causes:
     other_ns: int
     straggler_rank: int | None
     straggler_ns: int
+    steps: int
 
     def share(self, part_ns: int) -> float | None:
         """Return `part_ns` as a share of the lost time; None when nothing was lost."""
@@ -53,6 +55,7 @@ def find_causes(epochs: tuple[Epoch, ...]) -> Causes:
         other_ns=lost - storage - client - emulator,
         straggler_rank=worst,
         straggler_ns=0 if worst is None else ranks * int(saved[worst]),
+        steps=sum(epoch.steps.shape[1] - 1 for epoch in kept),
     )
 
 

@@ -40,11 +40,17 @@ def test_storage_is_named_when_ranks_take_turns_at_being_last():
 
 @pytest.mark.parametrize("ranks", [2, 8])
 def test_one_rank_that_alone_holds_the_others_back_is_named(ranks):
-    loads = [[[10 * MS] * 3] * (ranks - 1) + [[90 * MS] * 3]]
-    verdict = verdict_of(record(Plan(loads_ns=loads, declared_ns=[[100 * MS] * 3])))
+    loads = [[[10 * MS] * 8] * (ranks - 1) + [[90 * MS] * 8]]
+    verdict = verdict_of(record(Plan(loads_ns=loads, declared_ns=[[100 * MS] * 8])))
     assert (verdict.outcome, verdict.limit) == ("fail", "straggler")
     assert verdict.sentence.startswith(f"Rank {ranks - 1} holds {ranks} x v100 back")
     assert evidence(verdict, "straggler_share_of_lost") == pytest.approx(80 / 90)
+
+
+def test_a_few_steps_name_no_straggler():
+    loads = [[[10 * MS] * 7, [90 * MS] * 7]]
+    verdict = verdict_of(record(Plan(loads_ns=loads, declared_ns=[[100 * MS] * 7])))
+    assert (verdict.outcome, verdict.limit) == ("fail", "storage")
 
 
 @pytest.mark.parametrize("part", ["io_cpu", "decode_cpu", "runqueue"])
