@@ -165,11 +165,11 @@ def interruption(directory: Path) -> Outcome:
     if prepared.returncode:
         return False, prepared.stderr.splitlines()[-1]
     stopped, late = dict.fromkeys(("build", "generate", "train"), 0), 0
-    for verb, longest_s in (("build", 2.5), ("generate", 2.5), ("train", 9.0)):
+    for verb, longest_s in (("build", 5.0), ("generate", 2.5), ("train", 5.0)):
         for moment in range(20):
             where = trained if verb == "train" else directory / "interrupt" / f"{verb}-{moment}"
             number = (signal.SIGINT, signal.SIGTERM)[moment % 2]
-            problem = interrupt(verb, where, number, draw.uniform(0.5, longest_s))
+            problem = interrupt(verb, where, number, draw.uniform(0.4, longest_s))
             if problem == "late":
                 late += 1
             elif problem:
@@ -249,11 +249,11 @@ def containers(where: Path) -> set[str]:
 
 
 def forget_image() -> None:
-    """Take its name from the CPU image, so that it has to be built again."""
+    """Remove the CPU image with its layers, the packages' stage left, so that it is built again."""
     client = connect()
     for image in client.images.list(name="feedrate-cpu"):
         for tag in image.tags:
-            client.images.remove(tag, noprune=True)
+            client.images.remove(tag)
 
 
 CHECKS: dict[str, Callable[[Path], Outcome]] = {
