@@ -17,11 +17,20 @@ def touched(size_bytes: int) -> Bytes:
     A read into a buffer as large as a volume pays for every page it crosses; huge pages take
     most of that cost away while the read stays the single call it is in the reference.
     """
+    memory = fresh(size_bytes)
+    memory[:: mmap.PAGESIZE] = 0
+    return memory
+
+
+def fresh(size_bytes: int) -> Bytes:
+    """Return `size_bytes` of memory that nobody has touched, to be given back when it is let go.
+
+    As numpy's own arrays of this size it is a mapping of its own that asks for huge pages; it
+    begins on one, which spares it the small pages at both ends.
+    """
     memory = mmap.mmap(-1, size_bytes + _HUGE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with contextlib.suppress(OSError):  # a kernel without them: small pages do too
         memory.madvise(mmap.MADV_HUGEPAGE)
     whole = np.frombuffer(memory, np.uint8)
     start = -whole.ctypes.data % _HUGE_BYTES
-    aligned = whole[start : start + size_bytes]
-    aligned[:: mmap.PAGESIZE] = 0
-    return aligned
+    return whole[start : start + size_bytes]

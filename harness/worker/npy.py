@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsgen.errors import DataSetError
-from harness.worker.buffers import Bytes
+from harness.worker.buffers import Bytes, fresh
 from harness.worker.io import DataCalls, TracedFile
 
 # Open, read and close make this many calls; more only where the kernel returns less than it has.
@@ -106,7 +106,7 @@ class NpyReader:
             if header.size_bytes + header.array_bytes != file.size_bytes:
                 what = f"{header.dtype} {header.shape} does not fill {file.size_bytes:,} bytes"
                 raise DataSetError(what, where=file.path, then=_THEN)
-            target = np.empty(header.array_bytes, np.uint8) if buffer is None else buffer
+            target = fresh(header.array_bytes) if buffer is None else buffer
             self._load_array(descriptor, file, header, target, min(status.st_blksize, _BUFSIZ))
             calls.seek(descriptor, file, head_bytes)
             if file.size_bytes > head_bytes:
