@@ -1,7 +1,7 @@
 """CPU seconds per GB of reading cached volumes: our reader beside np.load and a bare read(2) loop.
 
-Every way reads the same files in turn, several times after a warm-up; medians of ratios. Asserts
-nothing. Usage: python benchmarks/read.py [--size 2GB] [--runs 5] [--directory DIR]
+Every way reads the same files several times after a warm-up; ratios of medians. Asserts nothing.
+Usage: python benchmarks/read.py [--size 2GB] [--runs 5] [--directory DIR]
 """
 
 import argparse
@@ -23,6 +23,7 @@ from harness.worker.io import DataCalls, TracedFile
 from harness.worker.npy import CALLS_PER_FILE, NpyReader
 from harness.worker.record import FileClass
 
+_SETTLING = 2
 _SMALL_BUFFER_BYTES = 128 * 2**10  # what cat(1) reads at a time
 
 
@@ -53,7 +54,7 @@ def numpy_loop(files: list[TracedFile]) -> Callable[[], None]:
 
 
 def our_loop(files: list[TracedFile], *, reuse: bool, runs: int) -> Callable[[], None]:
-    rows = len(files) * CALLS_PER_FILE * (runs + 1)
+    rows = len(files) * CALLS_PER_FILE * (_SETTLING + runs)
     calls = DataCalls(rank=0, loader=0, rows=rows, marks=rows)
     reader = NpyReader(calls, block_bytes=4096)
     buffer = touched(max(file.size_bytes for file in files)) if reuse else None
@@ -106,14 +107,12 @@ def measure(directory: Path, *, size_bytes: int, runs: int) -> tuple[float, floa
         "ours, --buffer reuse": our_loop(files, reuse=True, runs=runs),
         "ours, --buffer fresh": our_loop(files, reuse=False, runs=runs),
     }
-    taken: dict[str, list[float]] = {name: [] for name in ways}
-    for run in range(runs + 1):
-        # Each way follows each other one as often: what runs before leaves its traces.
-        order = list(ways.items()) if run % 2 else list(ways.items())[::-1]
-        seconds = {name: cpu_seconds(loop) for name, loop in order}
-        for name, values in taken.items():
-            if run:  # the first fills the cache and touches fresh memory
-                values.append(seconds[name] / total_gb)
+    # Each way keeps to itself: memory that one has let go costs the next one to take again, on a
+    # virtual machine up to a CPU second per GB. Two passes settle it, and fill the cache.
+    taken: dict[str, list[float]] = {}
+    for name, loop in ways.items():
+        passes = [cpu_seconds(loop) / total_gb for _ in range(_SETTLING + runs)]
+        taken[name] = passes[_SETTLING:]
     bare, theirs = taken["read(2), small buffer"], taken["np.load"]
     for name, values in taken.items():
         print(
@@ -125,8 +124,8 @@ def measure(directory: Path, *, size_bytes: int, runs: int) -> tuple[float, floa
 
 
 def ratio(ours: list[float], theirs: list[float]) -> float:
-    """Return the median of the ratios run by run: what slows a run slows both."""
-    return statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
+    """Return the ratio of the medians."""
+    return statistics.median(ours) / statistics.median(theirs)
 
 
 if __name__ == "__main__":
