@@ -5,10 +5,15 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from dsgen.__main__ import available_processes, generate_into, print_event
-from dsgen.command import OneLineParser, count_argument, run_command, size_argument
-from dsgen.errors import ExitCode
-from dsgen.workloads import WORKLOADS
+try:
+    from dsgen.__main__ import available_processes, generate_into, print_event
+    from dsgen.command import OneLineParser, count_argument, run_command, size_argument
+    from dsgen.errors import ExitCode
+    from dsgen.workloads import WORKLOADS
+except ModuleNotFoundError as missing:  # the script is run without nox, which installs these
+    then = "run `python3 -m pip install .` in this directory"
+    sys.stderr.write(f"error: package {missing.name} is not installed: {sys.executable}; {then}\n")
+    sys.exit(2)
 
 
 def main(arguments: Sequence[str] | None = None) -> ExitCode:

@@ -88,6 +88,18 @@ def test_original_flags_refuse_alike(tmp_path):
     assert refused(done, 2, "16G", "GB", "GiB")
 
 
+def test_original_command_without_its_packages_says_what_to_install(tmp_path):
+    command = [sys.executable, "-S", ROOT / "data_generation.py", "--output_path", tmp_path]
+    done = subprocess.run(
+        [*command, "--desired_size", "1", "--workload", "imseg"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": os.environ["PATH"]},
+    )
+    assert refused(done, 2, "not installed", "pip install .")
+
+
 def test_unknown_law(tmp_path):
     assert refused(make(tmp_path / "set", law="normal"), 2, "normal", "kits19")
 
