@@ -188,7 +188,9 @@ class DataCalls:
             result = function(*arguments)
             returned = result if type(result) is int else 0
         except OSError as error:
-            result, returned, errno = error, -1, error.errno or 0
+            # With its traceback it would keep this frame, and the buffers of all its callers,
+            # until the garbage collector comes by.
+            result, returned, errno = error.with_traceback(None), -1, error.errno or 0
         cpu1_ns = time.thread_time_ns()
         t1_ns = time.monotonic_ns()
         self._queue_ns = self.clock.runqueue_ns() if blocking else queue0_ns

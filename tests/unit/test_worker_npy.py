@@ -1,5 +1,7 @@
 """Files come out as np.load brings them, with as many bytes read, or are refused by name."""
 
+import gc
+
 import numpy as np
 import pytest
 
@@ -49,6 +51,17 @@ def test_shape_and_dtype_come_from_the_header(tmp_path, buffer):
     loaded = load(file, touched(file.size_bytes) if buffer == "reuse" else None)
     assert loaded.dtype == np.float32
     assert np.array_equal(loaded, array)
+
+
+def test_memory_of_its_own_goes_when_it_is_let_go(tmp_path):
+    file = write(tmp_path / "a.npy", np.zeros(50_000, np.uint8))
+    gc.collect()
+    gc.disable()
+    try:
+        load(file)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 def test_a_reused_buffer_holds_the_array_and_a_fresh_one_is_its_own(tmp_path):
