@@ -145,15 +145,19 @@ def smoke(directory: Path) -> Outcome:
 def fed(_: Path) -> Outcome:
     """Give two ranks with 10 ms of compute a reader that returns at once: AU at least 0.99."""
     test = "tests/unit/test_worker_run.py::test_instant_batches_leave_accelerators_all_the_time"
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-s", f"{test}[0]"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    au = float(re.findall(r"10 ms steps: ([0-9.]+)", done.stdout)[0])
-    return au >= 0.99, f"AU {au:.4f} (0.99)"
+    aus = []
+    for _run in range(5):
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-s", f"{test}[0]"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        aus += [float(text) for text in re.findall(r"10 ms steps: ([0-9.]+)", done.stdout)]
+    au = statistics.median(aus)
+    figure = f"AU {au:.4f} (0.99), median of {len(aus)} from {min(aus):.4f} to {max(aus):.4f}"
+    return au >= 0.99, figure
 
 
 def interruption(directory: Path) -> Outcome:

@@ -1,6 +1,7 @@
 """Accelerators: what takes a batch and is done with it some time later."""
 
 import time
+from collections.abc import Callable
 from statistics import NormalDist
 from typing import Protocol
 
@@ -17,8 +18,14 @@ class Accelerator(Protocol):
     def declare(self, epoch: int, steps: int) -> list[int]:
         """Return what each step of the epoch shall take, in ns, the same for every rank."""
 
-    def run(self, load_end_ns: int, declared_ns: int) -> int:
-        """Take the batch that was there at `load_end_ns`; return the moment it is done with it."""
+    def run(
+        self, load_end_ns: int, declared_ns: int, rehearse: Callable[[], object] = lambda: None
+    ) -> int:
+        """Take the batch that was there at `load_end_ns`; return the moment it is done with it.
+
+        `rehearse` does what the caller does next, and nothing else. An accelerator that spins
+        calls it once, so that the code is in the processor's caches when the step ends.
+        """
 
 
 class Emulated:
@@ -46,18 +53,19 @@ class Emulated:
         draws = (mean_s + sd_s * normal.inv_cdf(_uniform(int(word))) for word in words)
         return [max(0, round(draw_s * 1e9)) for draw_s in draws]
 
-    def run(self, load_end_ns: int, declared_ns: int) -> int:
+    def run(
+        self, load_end_ns: int, declared_ns: int, rehearse: Callable[[], object] = lambda: None
+    ) -> int:
         """Wait until `declared_ns` after the batch was there."""
-        return self.wait_until(load_end_ns + declared_ns)
-
-    def wait_until(self, deadline_ns: int) -> int:
-        """Return the first look at the clock that is not before `deadline_ns`."""
+        deadline_ns = load_end_ns + declared_ns
         now_ns = time.monotonic_ns()
         sleep_ns = deadline_ns - now_ns - (SPIN_NS if self._spin else 0)
         if sleep_ns > 0:
             time.sleep(sleep_ns / 1e9)
             now_ns = time.monotonic_ns()
         spun_from_ns = now_ns
+        if self._spin and now_ns < deadline_ns:
+            rehearse()
         while now_ns < deadline_ns:
             now_ns = time.monotonic_ns()
         self.spin_ns += now_ns - spun_from_ns

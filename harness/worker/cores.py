@@ -1,4 +1,4 @@
-"""How many cores the ranks may use: the affinity mask, cut by a control group's quota."""
+"""The cores that the ranks may use: the affinity mask, cut by a control group's quota."""
 
 import os
 from pathlib import Path
@@ -11,6 +11,14 @@ _PERIOD_V1 = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
 def usable_cores() -> int:
     """Return the whole cores that this process may keep busy, at least 1."""
     return max(1, min(len(os.sched_getaffinity(0)), _quota_cores()))
+
+
+def stay_on_core(number: int) -> None:
+    """Keep the calling thread on the core `number` of its mask.
+
+    The kernel wakes ranks of one barrier up on one core, where one waits for the other.
+    """
+    os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[number]})
 
 
 def _quota_cores() -> int:

@@ -1,8 +1,10 @@
 """Loaders bring the batches of a phase in order: by the main thread, or by workers ahead of it."""
 
+import os
+import struct
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Protocol
 
@@ -30,6 +32,7 @@ DELIVERY = np.dtype(
         )
     ]
 )
+_DELIVERED = struct.Struct(f"<{len(DELIVERY.names or ())}q")
 
 
 class Loader(Protocol):
@@ -110,6 +113,7 @@ class ThreadLoader:
         self._prefetch = prefetch
         self._slots = slots_for(len(workers), prefetch)
         self._next = 0
+        self._cores = os.sched_getaffinity(0)
         self._threads: list[threading.Thread] = []
         self._allowed: list[SimpleQueue[bool]] = []
         self._ready: list[SimpleQueue[BaseException | None]] = []
@@ -165,6 +169,8 @@ class ThreadLoader:
 
     def _run(self, number: int, batches: Sequence[Batch]) -> None:
         work, allowed, ready = self._work[number], self._allowed[number], self._ready[number]
+        # The main thread may stay on one core; its workers read on all.
+        os.sched_setaffinity(0, self._cores)
         work.calls.clock.open()
         try:
             work.calls.mark()
@@ -193,18 +199,21 @@ class _Work:
     deliveries: NDArray[np.void]
 
     def read(self, batch: Batch, index: int, *, slot: int) -> None:
-        calls = self.calls
+        calls, totals = self.calls, self.calls.totals
         calls.step = batch.step
-        before = replace(calls.totals)
+        wall_ns, cpu_ns = totals.wall_ns, totals.cpu_ns
+        runqueue_ns, read_bytes = totals.runqueue_ns, totals.read_bytes
         self.reader.read(batch, slot)
         ready_ns = calls.mark()
-        after = calls.totals
-        self.deliveries[index] = (
+        # An accelerator waits for this: packing takes a tenth of numpy's time for a row.
+        _DELIVERED.pack_into(
+            self.deliveries.data,
+            index * DELIVERY.itemsize,
             ready_ns,
-            after.wall_ns - before.wall_ns,
-            after.cpu_ns - before.cpu_ns,
-            after.runqueue_ns - before.runqueue_ns,
-            after.read_bytes - before.read_bytes,
+            totals.wall_ns - wall_ns,
+            totals.cpu_ns - cpu_ns,
+            totals.runqueue_ns - runqueue_ns,
+            totals.read_bytes - read_bytes,
             0,
             0,
         )

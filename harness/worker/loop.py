@@ -1,8 +1,9 @@
 """One rank's training: epochs of steps, evaluations, the checkpoint, and what is recorded."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from harness.worker.capacity import rows_of_reader, with_slack
 from harness.worker.checkpoint import CheckpointWriter
 from harness.worker.clock import Look
 from harness.worker.comm import Activity, Board, Turnstile
+from harness.worker.cores import stay_on_core
 from harness.worker.failure import SelfCheckError
 from harness.worker.io import DataCalls
 from harness.worker.loader import InlineLoader, Loader, ThreadLoader, slots_for
@@ -26,7 +28,10 @@ from harness.worker.workload import Batch, Reading
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """What all ranks of a run share."""
+    """What all ranks of a run share.
+
+    `spin`: every rank has a core to itself, stays on it, and may burn it while it waits.
+    """
 
     spec: WorkerSpec
     reading: Reading
@@ -53,6 +58,7 @@ class Training:
         self._accelerator = accelerator
         self._steps = np.zeros(spec.epochs * (job.reading.steps_per_epoch + 1), STEP)
         self._step_count = 0
+        self._unsettled: Callable[[], None] | None = None
         self._windows: list[np.void] = []
         self.evictions: list[Eviction] = []
         self.mismatches = 0
@@ -77,6 +83,8 @@ class Training:
             FeedrateError: a data set error, a path error, or a failed self-check.
         """
         spec = self._spec
+        if self._job.spin:
+            stay_on_core(self._rank)
         self._main.clock.open()
         for epoch in range(1, spec.epochs + 1):
             self._arrange_cache(epoch)
@@ -88,6 +96,7 @@ class Training:
 
     def save(self, out_dir: Path) -> int:
         """Write what was recorded so far below `out_dir` and return the count of trace rows."""
+        self._settle()
         parts = [calls.rows() for calls in (self._main, *self._workers())]
         rows = np.concatenate(parts)
         name = f"rank-{self._rank:05d}.npy"
@@ -175,6 +184,7 @@ class Training:
         self._loader.start(batches, phase=Phase.TRAIN, epoch=epoch)
         for step, declared_ns in enumerate(declared, 1):
             look = self._step(rows, epoch, step, declared_ns, look)
+        self._settle()
         self._loader.finish()
         samples = sum(len(batch.samples) for batch in batches)
         self._fill_waits(rows[1:])
@@ -185,9 +195,38 @@ class Training:
     ) -> Look:
         self._loader.next()
         loaded = self._look()
-        compute_end_ns = self._accelerator.run(loaded.now, declared_ns)
+        # While the accelerator computes there is time to write down the step before.
+        self._settle()
+        compute_end_ns = self._accelerator.run(loaded.now, declared_ns, self._look)
         self._job.barrier.wait()
         after = self._look()
+        self._unsettled = partial(
+            self._write_step,
+            rows,
+            epoch,
+            step,
+            declared_ns,
+            compute_end_ns,
+            (before, loaded, after),
+        )
+        return after
+
+    def _settle(self) -> None:
+        """Write the step that has ended last, if it is not written yet."""
+        write, self._unsettled = self._unsettled, None
+        if write is not None:
+            write()
+
+    def _write_step(
+        self,
+        rows: NDArray[np.void],
+        epoch: int,
+        step: int,
+        declared_ns: int,
+        compute_end_ns: int,
+        looks: tuple[Look, Look, Look],
+    ) -> None:
+        before, loaded, after = looks
         delivery = self._loader.deliveries[step - 1]
         delivery["main_cpu_ns"] = loaded.cpu - before.cpu
         delivery["main_queue_ns"] = loaded.queue - before.queue
@@ -199,7 +238,6 @@ class Training:
         )
         self._step_count += 1
         self._job.board.advance(self._rank, step, read_bytes)
-        return after
 
     def _fill_waits(self, rows: NDArray[np.void]) -> None:
         # After the window: a worker's account of a wait may be complete only then.

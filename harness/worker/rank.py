@@ -93,7 +93,7 @@ def _train(job: Job, rank: int, outcome: Outcome, kept: list[Training]) -> None:
         training.run()
         outcome.status, outcome.exit_code = "ok", ExitCode.DONE
     finally:
-        outcome.spin_ns = accelerator.spin_ns
+        outcome.spin_ns = accelerator.spin_ns + job.barrier.spin_ns
         outcome.has_schedstat = training.has_schedstat
         outcome.checked_windows = training.checked_windows
         outcome.mismatches = training.mismatches

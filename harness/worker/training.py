@@ -63,7 +63,7 @@ def _run(
     job = Job(
         spec=spec,
         reading=reading,
-        barrier=Turnstile(context, spec.accelerators),
+        barrier=Turnstile(context, spec.accelerators, spin=spin),
         board=board,
         spin=spin,
         checkpoint=checkpoint,

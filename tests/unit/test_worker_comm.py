@@ -6,7 +6,9 @@ import random
 import signal
 import time
 
-from harness.worker.comm import Activity, Board, Turnstile
+import pytest
+
+from harness.worker.comm import SPIN_NS, Activity, Board, Turnstile
 
 CONTEXT = multiprocessing.get_context("fork")
 
@@ -24,8 +26,8 @@ def pass_rounds(barrier, rounds, mine, counters, parties):
     os._exit(0)
 
 
-def run_parties(parties, rounds):
-    barrier = Turnstile(CONTEXT, parties)
+def run_parties(parties, rounds, *, spin):
+    barrier = Turnstile(CONTEXT, parties, spin=spin)
     counters = CONTEXT.RawArray("l", parties)
     processes = [
         CONTEXT.Process(
@@ -40,12 +42,13 @@ def run_parties(parties, rounds):
     return [process.exitcode for process in processes]
 
 
-def test_nobody_passes_before_all_have_arrived():
-    assert run_parties(8, 400) == [0] * 8
+@pytest.mark.parametrize("spin", [False, True])
+def test_nobody_passes_before_all_have_arrived(spin):
+    assert run_parties(8, 400, spin=spin) == [0] * 8
 
 
 def test_one_party_never_waits():
-    assert run_parties(1, 100) == [0]
+    assert run_parties(1, 100, spin=True) == [0]
 
 
 def wait_for_ever(barrier, ready):
@@ -54,8 +57,9 @@ def wait_for_ever(barrier, ready):
     barrier.wait()
 
 
-def test_a_signal_ends_the_wait():
-    barrier, ready = Turnstile(CONTEXT, 2), CONTEXT.Semaphore(0)
+@pytest.mark.parametrize("spin", [False, True])
+def test_a_signal_ends_the_wait(spin):
+    barrier, ready = Turnstile(CONTEXT, 2, spin=spin), CONTEXT.Semaphore(0)
     process = CONTEXT.Process(target=wait_for_ever, args=(barrier, ready))
     process.start()
     ready.acquire()
@@ -63,6 +67,25 @@ def test_a_signal_ends_the_wait():
     process.terminate()
     process.join(10)
     assert process.exitcode == 17
+
+
+def test_what_is_burnt_at_the_barrier_is_counted_and_bounded():
+    barrier, ready = Turnstile(CONTEXT, 2, spin=True), CONTEXT.Semaphore(0)
+
+    def arrive_late():
+        ready.acquire()
+        time.sleep(0.05)
+        barrier.wait()
+
+    process = CONTEXT.Process(target=arrive_late)
+    process.start()
+    ready.release()
+    before_ns = time.thread_time_ns()
+    barrier.wait()
+    burnt_ns = time.thread_time_ns() - before_ns
+    process.join(10)
+    assert barrier.spin_ns >= SPIN_NS
+    assert burnt_ns < 40_000_000, "it slept for most of the time"
 
 
 def test_the_board_is_shared_with_forked_ranks():
