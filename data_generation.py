@@ -1,4 +1,4 @@
-"""Generate a data set: `--output_path DIR --desired_size BYTES --workload imseg`."""
+"""Generate a data set: `--output_path DIR --desired_size BYTES --workload imseg|bert|dlrm`."""
 
 import sys
 from collections.abc import Sequence
@@ -6,7 +6,13 @@ from functools import partial
 from pathlib import Path
 
 try:
-    from dsgen.__main__ import available_processes, generate_into, print_event
+    from dsgen.__main__ import (
+        add_wanted,
+        available_processes,
+        generate_into,
+        print_event,
+        wanted_from,
+    )
     from dsgen.command import OneLineParser, count_argument, run_command, size_argument
     from dsgen.errors import ExitCode
     from dsgen.workloads import WORKLOADS
@@ -22,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> ExitCode:
     parser.add_argument("--output_path", type=Path, required=True, metavar="DIR")
     parser.add_argument("--desired_size", type=size_argument, required=True, metavar="BYTES")
     parser.add_argument("--workload", choices=sorted(WORKLOADS), required=True)
-    parser.add_argument("--law", metavar="NAME")
+    add_wanted(parser, "--data_format")
     parser.add_argument("--seed", type=int, default=1, metavar="INT")
     parser.add_argument("--processes", type=count_argument, default=available_processes())
     options = parser.parse_args(arguments)
@@ -31,8 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> ExitCode:
         options.workload,
         options.output_path,
         size_bytes=options.desired_size,
-        law=options.law,
         seed=options.seed,
+        wanted=wanted_from(options),
         processes=options.processes,
         emit=print_event,
     )

@@ -11,7 +11,8 @@ nox.options.error_on_external_run = True
 nox.options.reuse_venv = "yes"
 nox.options.sessions = ["tests", "lint"]
 
-WORKLOADS = ("imseg",)
+WORKLOADS = ("imseg", "bert", "dlrm")
+TRAINED = ("imseg",)
 ENVIRONMENT = "environment"
 
 # Each is `python -m harness` with these words before what the user adds.
@@ -26,11 +27,12 @@ MENU = {
     "clean": (["clean"], "Remove what this tool left in the engine, by label."),
 }
 for workload in WORKLOADS:
+    MENU[f"generate-{workload}"] = (
+        ["generate", workload],
+        f"Make a data set of {workload}, or continue or repair it.",
+    )
+for workload in TRAINED:
     MENU |= {
-        f"generate-{workload}": (
-            ["generate", workload],
-            f"Make a data set of {workload}, or continue or repair it.",
-        ),
         f"train-{workload}": (["train", workload], f"Train {workload} over an existing data set."),
         f"benchmark-{workload}": (
             ["benchmark", workload],

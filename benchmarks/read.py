@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dsgen.choices import Wanted
 from dsgen.manifest import read_manifest
 from dsgen.size import parse_size
 from dsgen.workloads import plan
@@ -73,7 +74,7 @@ def cpu_seconds(loop: Callable[[], None]) -> float:
 
 
 def data_set(directory: Path, size_bytes: int) -> list[TracedFile]:
-    layout = plan("imseg", size_bytes=size_bytes, law="kits19", seed=1)
+    layout = plan("imseg", size_bytes=size_bytes, seed=1, wanted=Wanted(law="kits19"))
     generate(layout, directory, processes=2, emit=lambda _: None)
     classes = {"x": FileClass.X, "y": FileClass.Y}
     return [

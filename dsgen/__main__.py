@@ -4,10 +4,12 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from dsgen.choices import Wanted
 from dsgen.command import OneLineParser, count_argument, exit_codes, run_command, size_argument
 from dsgen.directory import check_capacity
 from dsgen.errors import ExitCode
@@ -43,23 +45,24 @@ def generate_into(
     directory: Path,
     *,
     size_bytes: int,
-    law: str | None,
     seed: int,
+    wanted: Wanted,
     processes: int,
     emit: Emit,
 ) -> ExitCode:
     """Generate a data set in `directory`, saying first what it will be."""
     check_capacity(size_bytes, directory)
-    layout = plan(workload, size_bytes=size_bytes, law=law, seed=seed)
+    layout = plan(workload, size_bytes=size_bytes, seed=seed, wanted=wanted)
     emit(notice(f"asked for {echo_size(size_bytes)}"))
+    beside = f", and {layout.sidecar_bytes:,} beside" if layout.sidecar_bytes else ""
     emit(
         notice(
-            f"{workload}, law {layout.parameters.law}, seed {seed}: {len(layout.files)} files, "
-            f"{layout.samples('train')} training and {layout.samples('eval')} evaluation samples, "
-            f"{layout.data_bytes:,} bytes"
+            f"{workload} {layout.parameters.format}, law {layout.parameters.law}, seed {seed}: "
+            f"{len(layout.files)} files, {layout.samples('train'):,} training and "
+            f"{layout.samples('eval'):,} evaluation samples, {layout.data_bytes:,} bytes{beside}"
         )
     )
-    if layout.samples("train") + layout.samples("eval") == 1 and layout.data_bytes > size_bytes:
+    if layout.samples("train") <= 1 and layout.data_bytes > size_bytes:
         emit(notice("the size is below one sample: the data set has one"))
     generate(layout, directory, processes=processes, emit=emit)
     return ExitCode.DONE
@@ -70,13 +73,39 @@ def available_processes() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def add_wanted(parser: argparse.ArgumentParser, format_flag: str) -> None:
+    """Add the flags of `Wanted`; the one of the format has two names."""
+    parser.add_argument(
+        format_flag, dest="format", metavar="NAME", help="dlrm: text, npz or bin; no default"
+    )
+    parser.add_argument("--law", metavar="NAME", help="law of sizes; default: the workload's first")
+    parser.add_argument(
+        "--entropy", metavar="NAME", help="natural (default), or incompressible: imseg and dlrm"
+    )
+    parser.add_argument(
+        "--compression", metavar="NAME", help="of dlrm npz: deflate (default) or stored"
+    )
+    parser.add_argument(
+        "--min-files",
+        type=count_argument,
+        default=0,
+        metavar="N",
+        help="bert: shorten files so that there are as many",
+    )
+
+
+def wanted_from(options: argparse.Namespace) -> Wanted:
+    """Return what the flags of `add_wanted` say."""
+    return Wanted(**{field.name: getattr(options, field.name) for field in fields(Wanted)})
+
+
 def _generate(options: argparse.Namespace, emit: Emit) -> ExitCode:
     return generate_into(
         options.workload,
         options.output,
         size_bytes=options.size,
-        law=options.law,
         seed=options.seed,
+        wanted=wanted_from(options),
         processes=options.processes,
         emit=emit,
     )
@@ -106,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("workload", choices=sorted(WORKLOADS))
     make.add_argument("--output", type=Path, required=True, metavar="DIR")
     make.add_argument("--size", type=size_argument, required=True, metavar="SIZE")
-    make.add_argument("--law", metavar="NAME", help="law of sizes; default: the workload's first")
+    add_wanted(make, "--format")
     make.add_argument("--seed", type=int, default=1, metavar="INT")
     make.set_defaults(run=_generate)
     check = verbs.add_parser("verify", help="read every byte and compare with the manifest")

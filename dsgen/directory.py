@@ -7,7 +7,7 @@ from pathlib import Path
 from dsgen.damage import DAMAGE_NAME
 from dsgen.errors import DataSetError, PathError
 from dsgen.journal import JOURNAL_NAME
-from dsgen.layout import Layout, PlannedFile
+from dsgen.layout import Layout, Link, PlannedFile
 from dsgen.lock import LOCK_NAME
 from dsgen.manifest import MANIFEST_NAME, Manifest
 from dsgen.size import format_size
@@ -37,7 +37,7 @@ def check_unshared(layout: Layout, directory: Path) -> None:
     Raises:
         PathError: foreign files, the first of them named.
     """
-    foreign = foreign_names({file.path for file in layout.files}, directory)
+    foreign = foreign_names(layout.paths, directory)
     if foreign:
         shown = ", ".join(foreign[:3]) + (", ..." if len(foreign) > 3 else "")
         what = f"{len(foreign)} foreign files ({shown})"
@@ -98,7 +98,7 @@ def check_complete(manifest: Manifest, directory: Path) -> None:
     """Check names, sizes and times of a complete data set, without reading it.
 
     Raises:
-        DataSetError: a file is missing, of another size, or changed since the manifest.
+        DataSetError: a file or link is missing, of another size, or changed since the manifest.
     """
     then = "verify the data set, then generate again to repair it"
     sealed_ns = (directory / MANIFEST_NAME).stat().st_mtime_ns
@@ -114,3 +114,13 @@ def check_complete(manifest: Manifest, directory: Path) -> None:
             raise DataSetError(what, where=where, then=then)
         if status.st_mtime_ns > sealed_ns:
             raise DataSetError("changed after its manifest was written", where=where, then=then)
+    for link in manifest.links:
+        if not is_link(directory, link):
+            what, where = f"no link to {link.target}", str(directory / link.path)
+            raise DataSetError(what, where=where, then="generate again to make it")
+
+
+def is_link(directory: Path, link: Link) -> bool:
+    """Say whether a link is there and leads where it should."""
+    path = directory / link.path
+    return path.is_symlink() and str(path.readlink()) == link.target

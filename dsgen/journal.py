@@ -18,7 +18,10 @@ JOURNAL_NAME = ".feedrate-journal"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Written:
-    """One segment that reached the device, with what was measured of its content."""
+    """One segment that reached the device, with what was measured of its content.
+
+    `digest` is what the segment's generator returned, for the closing segments of its file.
+    """
 
     file: int
     segment: int
@@ -28,6 +31,7 @@ class Written:
     deflated_bytes: int
     sampled_blocks: int
     duplicate_blocks: int
+    digest: int | None = None
 
 
 class Journal:

@@ -4,10 +4,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 # The unit of parallel writing, journal, repair and verify: large enough that a process writes for
-# tens of milliseconds, small enough that one 500 GB file keeps every process busy.
+# tens of milliseconds, small enough that one 500 GB file keeps every process busy. Where records
+# must not be cut, a segment has as many of them as fit.
 SEGMENT_BYTES = 64 * 2**20
 
 Role = Literal["train", "eval", "sidecar"]
+Entropy = Literal["natural", "incompressible"]
+Compression = Literal["none", "deflate", "stored"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,11 +30,14 @@ class PlannedFile:
         index: position in the layout; part of the seed of its content.
         path: relative to the data set's directory, with `/`.
         role: what training uses it for.
-        file_class: what it is to the workload (`x`, `y`).
+        file_class: what it is to the workload (`x`, `y`, `record`).
         bytes: exact size.
-        samples: training examples that start in it (0 where a companion file counts them).
-        shape: of the array it holds.
-        key: names the sample across its files; part of the seed of what they share.
+        samples: examples in it (0 where a companion file counts them).
+        shape: of the array it holds; (samples,) where it holds records.
+        key: names the sample or the part across its files; part of the seed of what they share.
+        starts: where each segment begins, in bytes, the first at 0.
+        counts: whether the desired size counts it.
+        closing: segments that describe the others and are written after them.
     """
 
     index: int
@@ -42,17 +48,37 @@ class PlannedFile:
     samples: int
     shape: tuple[int, ...]
     key: int
+    starts: tuple[int, ...]
+    counts: bool = True
+    closing: frozenset[int] = frozenset()
 
     @property
     def segment_count(self) -> int:
-        """Number of segments; an empty file has one empty segment."""
-        return max(1, -(-self.bytes // SEGMENT_BYTES))
+        """Number of segments, at least one."""
+        return len(self.starts)
 
     def segment(self, index: int) -> Segment:
-        """Return the segment `index`; the last one is as long as what is left."""
-        offset = index * SEGMENT_BYTES
-        length = min(SEGMENT_BYTES, self.bytes - offset)
-        return Segment(index=index, offset_bytes=offset, bytes=length)
+        """Return the segment `index`; the last one reaches to the end of the file."""
+        start, following = self.starts[index], index + 1
+        end = self.starts[following] if following < len(self.starts) else self.bytes
+        return Segment(index=index, offset_bytes=start, bytes=end - start)
+
+
+def even_starts(size_bytes: int, segment_bytes: int = SEGMENT_BYTES) -> tuple[int, ...]:
+    """Return where segments of one length begin; an empty file has one empty segment.
+
+    >>> even_starts(10, 4), even_starts(0, 4)
+    ((0, 4, 8), (0,))
+    """
+    return tuple(range(0, max(size_bytes, 1), segment_bytes))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Link:
+    """A second name of a file, as a relative symbolic link beside it."""
+
+    path: str
+    target: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +91,9 @@ class Parameters:
     law: str
     seed: int
     size_requested_bytes: int
+    entropy: Entropy = "natural"
+    compression: Compression = "none"
+    min_files: int = 0
 
     def differences(self, other: "Parameters") -> list[str]:
         """Return one `name here, not there` text a field in which the two differ."""
@@ -86,16 +115,22 @@ class Layout:
 
     parameters: Parameters
     files: tuple[PlannedFile, ...]
+    links: tuple[Link, ...] = ()
 
     @property
     def data_bytes(self) -> int:
         """Bytes of all files that count towards the desired size."""
-        return sum(file.bytes for file in self.files if file.role != "sidecar")
+        return sum(file.bytes for file in self.files if file.counts)
 
     @property
     def sidecar_bytes(self) -> int:
-        """Bytes of the files beside the data."""
-        return sum(file.bytes for file in self.files if file.role == "sidecar")
+        """Bytes of the files beside these: counts, and evaluation data kept apart."""
+        return sum(file.bytes for file in self.files if not file.counts)
+
+    @property
+    def paths(self) -> set[str]:
+        """Every name in the data set's directory that the layout gives."""
+        return {file.path for file in self.files} | {link.path for link in self.links}
 
     def samples(self, role: Role) -> int:
         """Return how many samples training or evaluation has."""

@@ -4,16 +4,21 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import google_crc32c
 
 from dsgen import __version__
 from dsgen.errors import DataSetError
-from dsgen.layout import Layout, Parameters, Role
+from dsgen.layout import Compression, Layout, Link, Parameters, Role
+from dsgen.layout import Entropy as WantedEntropy
 
 MANIFEST_NAME = "manifest.json"
+# 1 had neither options nor links at first: without them all are at their defaults.
 SCHEMA_VERSION = 1
+
+# Parameters that most data sets have at their defaults. "entropy" alone names what was measured.
+_OPTIONS = ("entropy", "compression", "min_files")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +58,7 @@ class Manifest:
     samples_eval: int
     entropy: Entropy
     files: tuple[ManifestFile, ...]
+    links: tuple[Link, ...]
     crc32c: str  # of manifest.json itself, eight hex digits
 
     @property
@@ -69,6 +75,11 @@ class Manifest:
     def seed(self) -> int:
         """The root seed."""
         return self.parameters.seed
+
+    @property
+    def paths(self) -> set[str]:
+        """Every name in the data set's directory that the manifest gives."""
+        return {file.path for file in self.files} | {link.path for link in self.links}
 
 
 def write_manifest(
@@ -110,8 +121,8 @@ def read_manifest(directory: Path) -> Manifest:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         then = "restore it, or remove the directory and generate again"
         raise DataSetError(f"malformed manifest ({error!r})", where=str(path), then=then) from error
-    for file in manifest.files:
-        _check_inside(file.path, path)
+    for name in [*manifest.paths, *(link.target for link in manifest.links)]:
+        _check_inside(name, path)
     return manifest
 
 
@@ -127,10 +138,12 @@ def sync_directory(directory: Path) -> None:
 def _document(layout: Layout, files: tuple[ManifestFile, ...], entropy: Entropy) -> dict[str, Any]:
     parameters = layout.parameters.as_json()
     format_version = parameters.pop("format_version")
+    options = {name: parameters.pop(name) for name in _OPTIONS}
     return {
         "schema_version": SCHEMA_VERSION,
         "generator": {"version": __version__, "format_version": format_version},
         **parameters,
+        "options": options,
         "data_bytes": layout.data_bytes,
         "sidecar_bytes": layout.sidecar_bytes,
         "samples": {"train": layout.samples("train"), "eval": layout.samples("eval")},
@@ -152,6 +165,7 @@ def _document(layout: Layout, files: tuple[ManifestFile, ...], entropy: Entropy)
             }
             for file in files
         ],
+        "links": [{"path": link.path, "target": link.target} for link in layout.links],
     }
 
 
@@ -164,6 +178,7 @@ def _from_document(document: dict[str, Any], *, crc32c: str) -> Manifest:
             law=str(document["law"]),
             seed=int(document["seed"]),
             size_requested_bytes=int(document["size_requested_bytes"]),
+            **_options_from(document.get("options", {})),
         ),
         data_bytes=int(document["data_bytes"]),
         sidecar_bytes=int(document["sidecar_bytes"]),
@@ -174,14 +189,30 @@ def _from_document(document: dict[str, Any], *, crc32c: str) -> Manifest:
             duplicate_4kib=float(document["entropy"]["duplicate_4kib"]),
         ),
         files=tuple(_file_from(entry) for entry in document["files"]),
+        links=tuple(
+            Link(path=str(entry["path"]), target=str(entry["target"]))
+            for entry in document.get("links", ())
+        ),
         crc32c=crc32c,
     )
 
 
+def _options_from(options: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "entropy": _one_of(get_args(WantedEntropy), options.get("entropy", "natural")),
+        "compression": _one_of(get_args(Compression), options.get("compression", "none")),
+        "min_files": int(options.get("min_files", 0)),
+    }
+
+
+def _one_of(known: tuple[str, ...], value: object) -> str:
+    if value not in known:
+        raise ValueError(f"{value!r} is none of {', '.join(known)}")
+    return str(value)
+
+
 def _file_from(entry: dict[str, Any]) -> ManifestFile:
-    role = entry["role"]
-    if role not in ("train", "eval", "sidecar"):
-        raise ValueError(f"role {role!r}")
+    role = _one_of(get_args(Role), entry["role"])
     return ManifestFile(
         path=str(entry["path"]),
         role=cast(Role, role),

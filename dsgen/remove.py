@@ -8,7 +8,7 @@ from dsgen.events import Emit, notice
 from dsgen.journal import read_journal
 from dsgen.lock import hold_exclusive
 from dsgen.manifest import MANIFEST_NAME, read_manifest
-from dsgen.workloads import plan
+from dsgen.workloads import layout_of
 
 
 def remove(directory: Path, *, emit: Emit) -> None:
@@ -45,13 +45,9 @@ def _paths(directory: Path) -> set[str]:
         what = f"cannot look into it ({error.strerror})"
         raise PathError(what, where=str(directory), then=then) from error
     if is_complete:
-        return {file.path for file in read_manifest(directory).files}
+        return read_manifest(directory).paths
     begun = read_journal(directory) if directory.is_dir() else None
     if begun is None:
         then = "name the directory that holds manifest.json"
         raise DataSetError("no data set here", where=str(directory), then=then)
-    wanted = begun[0]
-    layout = plan(
-        wanted.workload, size_bytes=wanted.size_requested_bytes, law=wanted.law, seed=wanted.seed
-    )
-    return {file.path for file in layout.files}
+    return layout_of(begun[0]).paths

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from dsgen.errors import PathError
 from dsgen.journal import Written
 from dsgen.layout import Segment
+from dsgen.workloads import Blocks
 
 _BUFFER_BYTES: Final = 4 * 2**20
 # Two writes under way keep a fast device busy while a third buffer fills and a fourth waits.
@@ -41,16 +42,14 @@ class SegmentSink:
         ]
         self._threads = ThreadPoolExecutor(_WRITES, thread_name_prefix="write")
 
-    def write(
-        self, path: Path, file: int, segment: Segment, blocks: Iterable[NDArray[np.uint8]]
-    ) -> Written:
+    def write(self, path: Path, file: int, segment: Segment, blocks: Blocks) -> Written:
         """Write the blocks of one segment into its range of `path` and flush them to the device.
 
         Raises:
             PathError: no space, no right, or an error of the device.
         """
         try:
-            descriptor = _open(path)
+            descriptor = _open(path, direct=segment.offset_bytes % _ALIGNMENT == 0)
             try:
                 return self._write(descriptor, file, segment, blocks)
             finally:
@@ -63,12 +62,13 @@ class SegmentSink:
         descriptor: int,
         file: int,
         segment: Segment,
-        blocks: Iterable[NDArray[np.uint8]],
+        blocks: Blocks,
     ) -> Written:
+        digests: list[int | None] = []
         measured = _Measured(segment.index)
         pending: deque[Future[None]] = deque()
         offset = segment.offset_bytes
-        for chunk in self._chunks(blocks):
+        for chunk in self._chunks(_noting(blocks, digests)):
             measured.add(chunk)
             pending.append(self._threads.submit(_write_all, descriptor, chunk, offset))
             offset += chunk.size
@@ -81,7 +81,7 @@ class SegmentSink:
         if written_bytes != segment.bytes:
             raise AssertionError(f"{written_bytes} bytes for a segment of {segment.bytes}")
         os.fdatasync(descriptor)
-        return measured.written(file, segment)
+        return measured.written(file, segment, digests[0])
 
     def _chunks(self, blocks: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
         """Regroup blocks of any size into full buffers, which are used in turn."""
@@ -122,7 +122,7 @@ class _Measured:
             self._blocks.add(sample[at : at + _BLOCK_BYTES])
             self._sampled_blocks += 1
 
-    def written(self, file: int, segment: Segment) -> Written:
+    def written(self, file: int, segment: Segment, digest: int | None) -> Written:
         return Written(
             file=file,
             segment=segment.index,
@@ -132,11 +132,19 @@ class _Measured:
             deflated_bytes=self._deflated_bytes,
             sampled_blocks=self._sampled_blocks,
             duplicate_blocks=self._sampled_blocks - len(self._blocks),
+            digest=digest,
         )
 
 
-def _open(path: Path) -> int:
+def _noting(blocks: Blocks, digests: list[int | None]) -> Iterator[NDArray[np.uint8]]:
+    """Yield the blocks, and keep what their generator returns."""
+    digests.append((yield from blocks))
+
+
+def _open(path: Path, *, direct: bool) -> int:
     flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+    if not direct:
+        return os.open(path, flags, 0o644)
     try:
         return os.open(path, flags | os.O_DIRECT, 0o644)
     except OSError as error:

@@ -1,5 +1,6 @@
 """Read every byte of a data set and compare it with the manifest, segment by segment."""
 
+import itertools
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,12 +8,11 @@ from pathlib import Path
 import google_crc32c
 
 from dsgen import damage
-from dsgen.directory import foreign_names
+from dsgen.directory import foreign_names, is_link
 from dsgen.errors import DataSetError, PathError
 from dsgen.events import Emit, notice, progress
-from dsgen.layout import SEGMENT_BYTES
 from dsgen.lock import hold_shared
-from dsgen.manifest import MANIFEST_NAME, Manifest, ManifestFile, read_manifest
+from dsgen.manifest import MANIFEST_NAME, Manifest, read_manifest
 from dsgen.parallel import run_parallel
 
 _READ_BYTES = 2**20
@@ -40,7 +40,7 @@ def verify(directory: Path, *, processes: int, emit: Emit) -> list[Finding]:
     """
     manifest = read_manifest(directory)
     with hold_shared(directory):
-        findings = _sizes(manifest, directory) + _foreign(manifest, directory)
+        findings = _sizes(manifest, directory) + _names(manifest, directory)
         findings += _contents(manifest, directory, processes, emit)
     damaged = _damaged_segments(manifest, findings)
     try:
@@ -86,9 +86,18 @@ def _sizes(manifest: Manifest, directory: Path) -> list[Finding]:
     return findings
 
 
-def _foreign(manifest: Manifest, directory: Path) -> list[Finding]:
-    names = foreign_names({file.path for file in manifest.files}, directory)
-    return [Finding(path=name, segment=None, what="not in the manifest") for name in names]
+def _names(manifest: Manifest, directory: Path) -> list[Finding]:
+    """Return the names that should not be there, and the links that should."""
+    foreign = [
+        Finding(path=name, segment=None, what="not in the manifest")
+        for name in foreign_names(manifest.paths, directory)
+    ]
+    unlinked = [
+        Finding(path=link.path, segment=None, what=f"no link to {link.target}")
+        for link in manifest.links
+        if not is_link(directory, link)
+    ]
+    return foreign + unlinked
 
 
 def _contents(manifest: Manifest, directory: Path, processes: int, emit: Emit) -> list[Finding]:
@@ -100,10 +109,16 @@ def _contents(manifest: Manifest, directory: Path, processes: int, emit: Emit) -
         for segment in range(len(file.segments))
     ]
     total_bytes = sum(manifest.files[file].segments[segment][0] for file, segment in tasks)
+    starts = [
+        list(itertools.accumulate((size for size, _ in file.segments), initial=0))
+        for file in manifest.files
+    ]
 
     def work(task: tuple[int, int]) -> tuple[int, int, str | None]:
-        file, segment = manifest.files[task[0]], task[1]
-        return task[0], segment, _difference(directory / file.path, file, segment)
+        index, segment = task
+        file = manifest.files[index]
+        what = _difference(directory / file.path, starts[index][segment], *file.segments[segment])
+        return index, segment, what
 
     findings, done_bytes = [], 0
     for index, segment, what in run_parallel(tasks, work, processes):
@@ -115,12 +130,11 @@ def _contents(manifest: Manifest, directory: Path, processes: int, emit: Emit) -
     return sorted(findings, key=lambda finding: (finding.path, finding.segment))
 
 
-def _difference(path: Path, file: ManifestFile, segment: int) -> str | None:
-    size_bytes, expected = file.segments[segment]
+def _difference(path: Path, start: int, size_bytes: int, expected: int) -> str | None:
     crc, left = 0, size_bytes
     try:
         with path.open("rb", buffering=0) as stream:
-            stream.seek(segment * SEGMENT_BYTES)
+            stream.seek(start)
             while left and (data := stream.read(min(left, _READ_BYTES))):
                 crc, left = google_crc32c.extend(crc, data), left - len(data)
     except OSError as error:

@@ -6,12 +6,12 @@ manifest comes last. Whatever stops the writing, the same command continues to t
 
 import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from dsgen import damage
 from dsgen.checksum import join_crc32c
-from dsgen.directory import check_complete, check_room, check_unshared, partial_name
+from dsgen.directory import check_complete, check_room, check_unshared, is_link, partial_name
 from dsgen.errors import DataSetError, PathError
 from dsgen.events import Emit, notice, progress
 from dsgen.journal import JOURNAL_NAME, Written, begin_journal, read_journal
@@ -25,9 +25,10 @@ from dsgen.manifest import (
     sync_directory,
     write_manifest,
 )
+from dsgen.memory import keep_freed_memory
 from dsgen.parallel import run_parallel
 from dsgen.sink import SegmentSink
-from dsgen.workloads import WORKLOADS
+from dsgen.workloads import WORKLOADS, Blocks
 
 Task = tuple[int, int]  # file and segment
 
@@ -64,6 +65,7 @@ def _reuse_or_repair(layout: Layout, directory: Path, processes: int, emit: Emit
     manifest = read_manifest(directory)
     _check_same(layout.parameters, manifest.parameters, directory, "another data set is here")
     check_unshared(layout, directory)
+    _make_links(layout, directory)
     damaged = damage.read(directory)
     if not damaged:
         check_complete(manifest, directory)
@@ -105,17 +107,21 @@ def _write(layout: Layout, directory: Path, processes: int, emit: Emit) -> None:
         if (file.index, segment) not in done
     ]
     check_room(layout.files, directory)
+    digests = {task: entry.digest for task, entry in done.items()}
     with begin_journal(directory, layout.parameters) as journal:
         left = _segments_left(layout, done)
         for file in layout.files:
             if left[file.index] == 0:
                 _finish(file, directory)
-        for written in _segments(layout, directory, missing, processes, emit, in_place=False):
+        for written in _segments(
+            layout, directory, missing, processes, emit, in_place=False, digests=digests
+        ):
             journal.add(written)
             done[written.file, written.segment] = written
             left[written.file] -= 1
             if left[written.file] == 0:
                 _finish(layout.files[written.file], directory)
+    _make_links(layout, directory)
     sync_directory(directory)
     write_manifest(directory, layout, _manifest_files(layout, done), _entropy(done))
     (directory / JOURNAL_NAME).unlink()
@@ -129,28 +135,85 @@ def _segments(
     emit: Emit,
     *,
     in_place: bool,
+    digests: dict[Task, int | None] | None = None,
 ) -> Iterator[Written]:
-    """Write the segments and yield each as it reaches the device, with progress for the whole."""
+    """Write the segments and yield each as it reaches the device, with progress for the whole.
+
+    `digests` are those of segments that were written before, as far as they are known.
+    """
     sinks: list[SegmentSink] = []  # filled in the child: one sink a process
-    kind = WORKLOADS[layout.parameters.workload]
+    known = dict(digests or {})
 
     def work(task: Task) -> tuple[Written, int]:
         if not sinks:
+            keep_freed_memory()
             sinks.append(SegmentSink())
         file, segment = layout.files[task[0]], task[1]
         name = file.path if in_place else partial_name(file.path)
-        blocks = kind.blocks(layout, file, segment)
+        blocks = blocks_of(layout, file, segment, known)
         written = sinks[0].write(directory / name, file.index, file.segment(segment), blocks)
         return written, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
     todo_bytes = sum(layout.files[file].segment(segment).bytes for file, segment in tasks)
     total_bytes = sum(file.bytes for file in layout.files)
     done_bytes, peak_bytes = total_bytes - todo_bytes, 0
-    for written, process_peak_bytes in run_parallel(tasks, work, processes):
-        yield written
-        done_bytes += written.bytes
-        peak_bytes = max(peak_bytes, process_peak_bytes)
-        emit({**progress("generate", done_bytes, total_bytes), "peak_process_bytes": peak_bytes})
+    for phase in _phases(layout, tasks):
+        # Processes are forked for each phase, and so know all digests of the one before.
+        for written, process_peak_bytes in run_parallel(phase, work, processes):
+            yield written
+            known[written.file, written.segment] = written.digest
+            done_bytes += written.bytes
+            peak_bytes = max(peak_bytes, process_peak_bytes)
+            event = progress("generate", done_bytes, total_bytes)
+            emit({**event, "peak_process_bytes": peak_bytes})
+
+
+def _phases(layout: Layout, tasks: list[Task]) -> Iterator[list[Task]]:
+    """Yield the tasks in two lists, the second with the closing segments."""
+    for closing in (False, True):
+        yield [task for task in tasks if (task[1] in layout.files[task[0]].closing) == closing]
+
+
+def blocks_of(
+    layout: Layout, file: PlannedFile, segment: int, known: Mapping[Task, int | None]
+) -> Blocks:
+    """Return the bytes of one segment; for a closing one, digests that are unknown are made."""
+    blocks = WORKLOADS[layout.parameters.workload].blocks
+    digests: dict[int, int] = {}
+    if segment in file.closing:
+        for other in set(range(file.segment_count)) - file.closing:
+            digest = known.get((file.index, other))
+            if digest is None:
+                digest = _digest(blocks(layout, file, other, {}))
+            digests[other] = digest
+    return blocks(layout, file, segment, digests)
+
+
+def _digest(blocks: Blocks) -> int:
+    """Return what the generator of a segment returns at its end."""
+    while True:
+        try:
+            next(blocks)
+        except StopIteration as end:
+            return int(end.value)
+
+
+def _make_links(layout: Layout, directory: Path) -> None:
+    """Make the links that are missing; what is no link stays for others to judge."""
+    for link in layout.links:
+        path = directory / link.path
+        if is_link(directory, link) or (path.exists() and not path.is_symlink()):
+            continue
+        partial = directory / partial_name(link.path)
+        try:
+            partial.unlink(missing_ok=True)
+            partial.symlink_to(link.target)
+            partial.rename(path)
+        except OSError as error:
+            then = "name a directory on a file system that has symbolic links"
+            raise PathError(
+                f"cannot link ({error.strerror})", where=str(path), then=then
+            ) from error
 
 
 def _check_same(wanted: Parameters, found: Parameters, directory: Path, what: str) -> None:

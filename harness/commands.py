@@ -13,17 +13,18 @@ from dsgen.directory import check_capacity
 from dsgen.errors import ExitCode
 from dsgen.events import emit_json
 from dsgen.workloads import WORKLOADS
-from harness.config import Config, config_notices, resolve
+from harness.config import Config, resolve
 from harness.engine import Engine
 from harness.engine.choose import choose_engine
 from harness.engine.client import connect
 from harness.flags import add_flags
 from harness.progress import Progress
 from harness.report.writer import render_report
-from harness.run import data_set_directory, generate, plan_lines, train
+from harness.run import data_lines, data_set_directory, generate, train, training_lines
 from harness.setting import Setting
 from harness.system import system_facts
 from harness.target import inspect_target, target_lines
+from harness.worker.training import READINGS
 
 Run = Callable[[argparse.Namespace, tuple[str, ...]], ExitCode]
 
@@ -51,7 +52,8 @@ def _work(steps: Sequence[str], options: argparse.Namespace, command: tuple[str,
     check_capacity(config.size_bytes, config.data)
     with ExitStack() as stack:
         progress = stack.enter_context(_progress(config))
-        for line in [*target_lines(target), *plan_lines(config), *config_notices(config)]:
+        training = training_lines(config) if "train" in steps else []
+        for line in [*target_lines(target), *data_lines(config), *training]:
             progress.say(line)
         if config.dry_run:
             return ExitCode.DONE
@@ -130,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
         ("benchmark", ("generate", "train"), "build, generate or reuse, train, report"),
     ):
         work = verbs.add_parser(verb, help=text)
-        work.add_argument("workload", choices=sorted(WORKLOADS))
+        work.add_argument("workload", choices=READINGS if "train" in steps else WORKLOADS)
         add_flags(work)
         work.set_defaults(run=partial(_work, steps))
     report = verbs.add_parser("report", help="make the report of a result again")

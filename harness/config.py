@@ -3,11 +3,13 @@
 import argparse
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from dsgen.choices import Wanted, refusals
 from dsgen.workloads import WORKLOADS
 from harness.document import (
     DEFAULT_PRESET,
@@ -26,6 +28,7 @@ from harness.worker.spec import StepTime
 
 # In no file: each follows from other options where it is not set.
 _DERIVED: Final = frozenset({"checkpoint", "batch_size", "eval_from"})
+_WANTED: Final = tuple(field.name for field in fields(Wanted))
 _PATHS: Final = ("data", "results", "checkpoint", "image_archive")
 
 
@@ -37,6 +40,11 @@ class Config(Options, frozen=True, forbid_unknown_fields=True, kw_only=True):
     device: Profile
     step_time: StepTime
     extrapolated: bool
+
+    @property
+    def wanted(self) -> Wanted:
+        """What the data set shall be, beside its size and seed."""
+        return _wanted({name: getattr(self, name) for name in _WANTED})
 
 
 def resolve(workload: str, namespace: argparse.Namespace, cwd: Path) -> Config:
@@ -194,11 +202,10 @@ def _contradictions(
         problems.append(Problem(what=what, where=places[field], then=then))
 
     # Absent values compare as if they were fine: their own problem has been said already.
-    laws = WORKLOADS[workload].LAWS
-    law, epochs = values.get("law", laws[0]), values.get("epochs", float("inf"))
+    epochs = values.get("epochs", float("inf"))
     evaluation, warmup = values.get("eval_from", 0), values.get("warmup_epochs", 0)
-    if law not in laws:
-        refuse("law", f"unknown law {law!r}", f"{workload} has {', '.join(laws)}")
+    for refusal in refusals(workload, WORKLOADS[workload].FORMATS, _wanted(values)):
+        refuse(refusal.field, refusal.what, refusal.then)
     if evaluation > epochs:
         what = f"evaluation from epoch {evaluation} of {epochs} would never happen"
         refuse("eval_from", what, f"give 1 to {epochs}, or 0 for no evaluation")
@@ -209,6 +216,10 @@ def _contradictions(
         what = "plain processes cannot be held to a memory limit"
         refuse("memory_bytes", what, "use the docker engine, or no limit")
     return problems
+
+
+def _wanted(values: Mapping[str, Any]) -> Wanted:
+    return Wanted(**{name: values[name] for name in _WANTED if name in values})
 
 
 def _declared(

@@ -30,7 +30,11 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     results: Path
     checkpoint: Path | None
     size_bytes: Count
-    law: str
+    format: str | None
+    law: str | None
+    entropy: str | None
+    compression: str | None
+    min_files: CountOrZero
     seed: CountOrZero
     processes: CountOrZero
     accelerators: Accelerators

@@ -2,6 +2,7 @@
 
 import secrets
 import signal
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from dsgen.manifest import read_manifest
 from dsgen.size import echo_size, format_size, parse_size
 from dsgen.workloads import plan
 from harness.conclude import Ending, conclude
-from harness.config import Config
+from harness.config import Config, config_notices
 from harness.engine import Job, JobExit, Mount
 from harness.errors import JobError, ResultError, StopRequested
 from harness.result import RESULT_NAME, Result
@@ -25,33 +26,48 @@ _STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 def planned(config: Config) -> Layout:
     """Return the layout of the configured data set."""
-    return plan(config.workload, size_bytes=config.size_bytes, law=config.law, seed=config.seed)
+    return plan(
+        config.workload, size_bytes=config.size_bytes, seed=config.seed, wanted=config.wanted
+    )
 
 
 def data_set_directory(config: Config) -> Path:
     """Return where the configured data set lives: different parameters never meet in one place.
 
-    Within DATA: WORKLOAD-FORMAT-SIZE-LAW-sSEED.
+    Within DATA: WORKLOAD-FORMAT-SIZE-LAW-sSEED, then what is not at its default.
     """
     parameters = planned(config).parameters
     size = format_size(config.size_bytes).replace(" ", "")
     if parse_size(size) != config.size_bytes:
         size = f"{config.size_bytes}B"
-    parts = (config.workload, parameters.format, size, parameters.law, f"s{config.seed}")
+    parts = [config.workload, parameters.format, size, parameters.law, f"s{config.seed}"]
+    if parameters.entropy != "natural":
+        parts.append(parameters.entropy)
+    if parameters.compression == "stored":
+        parts.append(parameters.compression)
+    if parameters.min_files:
+        parts.append(f"min{parameters.min_files}")
     return config.data / "-".join(parts)
 
 
-def plan_lines(config: Config) -> list[str]:
-    """Return what will be made and done, before it is."""
+def data_lines(config: Config) -> list[str]:
+    """Return what the data set will be, before it is made."""
     layout = planned(config)
     train, evaluation = layout.samples("train"), layout.samples("eval")
-    steps = train // config.accelerators // config.batch_size
     return [
         f"size    {echo_size(config.size_bytes)}",
         f"data    {data_set_directory(config)}: {layout.data_bytes:,} bytes in "
-        f"{len(layout.files)} files, {train} training and {evaluation} evaluation samples",
+        f"{len(layout.files)} files, {train:,} training and {evaluation:,} evaluation samples",
+    ]
+
+
+def training_lines(config: Config) -> list[str]:
+    """Return what training will do, before it does."""
+    steps = planned(config).samples("train") // config.accelerators // config.batch_size
+    return [
         f"train   {config.accelerators} x {config.profile}, batch {config.batch_size} each, "
         f"{config.epochs} epochs of {steps} steps, cache {config.cache}",
+        *config_notices(config),
     ]
 
 
@@ -62,9 +78,11 @@ def generate(setting: Setting) -> Path:
     create_directory(directory)
     arguments = [
         *("-m", "dsgen", "generate", config.workload, "--output", str(directory)),
-        *("--size", str(config.size_bytes), "--law", config.law, "--seed", str(config.seed)),
-        "--events",
+        *("--size", str(config.size_bytes), "--seed", str(config.seed), "--events"),
     ]
+    for field in fields(config.wanted):
+        if value := getattr(config.wanted, field.name):
+            arguments += [f"--{field.name.replace('_', '-')}", str(value)]
     if config.processes:
         arguments += ["--processes", str(config.processes)]
     log = config.results / config.workload / "logs" / f"{directory.name}-generate.log"

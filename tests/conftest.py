@@ -5,6 +5,11 @@ import shutil
 import subprocess
 
 import pytest
+from hypothesis import settings
+
+# How long a law takes is shown by benchmarks, never asserted.
+settings.register_profile("laws", deadline=None)
+settings.load_profile("laws")
 
 
 def engine_lack():

@@ -1,44 +1,48 @@
 """The workloads: what each data set looks like. One module and one line here for each."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Mapping
 from functools import lru_cache
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dsgen.choices import DEFAULTS, Choices, Wanted, default_format, refusals
 from dsgen.errors import UsageError
-from dsgen.layout import Layout, PlannedFile
-from dsgen.workloads import imseg
+from dsgen.layout import Compression, Entropy, Layout, Parameters, PlannedFile
+from dsgen.workloads import bert, dlrm, imseg
+
+# The bytes of one segment; what the generator returns at its end is the segment's digest.
+Blocks = Generator[NDArray[np.uint8], None, int | None]
 
 
 class Workload(Protocol):
     """A data set's kind, implemented by a module.
 
-    `LAWS` and `FORMATS` name the choices, the first of each is the default. `FORMAT_VERSION`
-    rises whenever the same parameters would give other bytes.
+    `FORMATS` says what can be chosen. `FORMAT_VERSION` rises whenever the same parameters would
+    give other bytes.
     """
 
     @property
     def FORMAT_VERSION(self) -> int: ...  # noqa: N802, D102
     @property
-    def FORMATS(self) -> tuple[str, ...]: ...  # noqa: N802, D102
-    @property
-    def LAWS(self) -> tuple[str, ...]: ...  # noqa: N802, D102
+    def FORMATS(self) -> Mapping[str, Choices]: ...  # noqa: N802, D102
 
-    def plan(self, *, size_bytes: int, law: str, seed: int) -> Layout:
-        """Return the files of the smallest data set of at least `size_bytes`."""
+    def plan(self, parameters: Parameters) -> Layout:
+        """Return the files of the smallest data set of at least the requested size."""
 
     def blocks(
-        self, layout: Layout, file: PlannedFile, segment: int
-    ) -> Iterator[NDArray[np.uint8]]:
+        self, layout: Layout, file: PlannedFile, segment: int, digests: Mapping[int, int], /
+    ) -> Blocks:
         """Yield the bytes of one segment, in order, in blocks of about a MiB.
 
-        A block may be overwritten as soon as the next one is asked for.
+        A block may be overwritten as soon as the next one is asked for. A file with closing
+        segments has a digest of every other segment: what its generator returned. Only for a
+        closing segment `digests` has them.
         """
 
 
-WORKLOADS: Final[dict[str, Workload]] = {"imseg": imseg}
+WORKLOADS: Final[dict[str, Workload]] = {"imseg": imseg, "bert": bert, "dlrm": dlrm}
 
 
 def workload(name: str) -> Workload:
@@ -53,18 +57,36 @@ def workload(name: str) -> Workload:
     return WORKLOADS[name]
 
 
-@lru_cache(maxsize=4)  # a layout of thousands of files is asked for more than once
-def plan(name: str, *, size_bytes: int, law: str | None, seed: int) -> Layout:
-    """Return the layout of a data set; `law` None is the workload's default.
+def plan(name: str, *, size_bytes: int, seed: int, wanted: Wanted = DEFAULTS) -> Layout:
+    """Return the layout of a data set.
 
     Raises:
-        UsageError: unknown workload or law, or a negative seed.
+        UsageError: unknown workload, a wish that it does not offer, or a negative seed.
     """
     kind = workload(name)
-    law = law or kind.LAWS[0]
-    if law not in kind.LAWS:
-        then = f"{name} has the laws {', '.join(kind.LAWS)}"
-        raise UsageError("unknown law", where=repr(law), then=then)
+    for refusal in refusals(name, kind.FORMATS, wanted):
+        raise UsageError(refusal.what, where=name, then=refusal.then)
     if seed < 0:
         raise UsageError("a seed is not negative", where=str(seed), then="give 0 or more")
-    return kind.plan(size_bytes=size_bytes, law=law, seed=seed)
+    format_ = wanted.format or default_format(kind.FORMATS)
+    assert format_ is not None  # refused above
+    offered = kind.FORMATS[format_]
+    return layout_of(
+        Parameters(
+            workload=name,
+            format=format_,
+            format_version=kind.FORMAT_VERSION,
+            law=wanted.law or offered.laws[0],
+            seed=seed,
+            size_requested_bytes=size_bytes,
+            entropy=cast(Entropy, wanted.entropy or offered.entropies[0]),
+            compression=cast(Compression, wanted.compression or offered.compressions[0]),
+            min_files=wanted.min_files,
+        )
+    )
+
+
+@lru_cache(maxsize=4)  # a layout of thousands of files is asked for more than once
+def layout_of(parameters: Parameters) -> Layout:
+    """Return the layout that `parameters` determine."""
+    return WORKLOADS[parameters.workload].plan(parameters)

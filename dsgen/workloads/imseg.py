@@ -7,7 +7,7 @@ storage sees. Source of shapes and of the evaluation ids: `originals/kits19_shap
 
 import csv
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -16,15 +16,20 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from dsgen.layout import Layout, Parameters, PlannedFile, Role
+from dsgen.choices import Choices
+from dsgen.layout import Layout, Parameters, PlannedFile, Role, even_starts
+from dsgen.npy import HEADER_BYTES
 from dsgen.seed import below, named_words, permutation
 from dsgen.workloads import imseg_voxels
 
 Shape = tuple[int, int, int]
 
 FORMAT_VERSION: Final = 1
-FORMATS: Final = ("npy",)
-LAWS: Final = ("kits19", "original", "uniform", "small")
+FORMATS: Final = {
+    "npy": Choices(
+        laws=("kits19", "original", "uniform", "small"), entropies=("natural", "incompressible")
+    )
+}
 
 _SMALL_SHAPES = 32
 _STRATA = 8
@@ -42,32 +47,26 @@ class Case:
     shape: Shape
 
 
-def plan(*, size_bytes: int, law: str, seed: int) -> Layout:
-    """Return the cases of the smallest data set of at least `size_bytes`, at least one case."""
+def plan(parameters: Parameters) -> Layout:
+    """Return the cases of the smallest data set of at least the size, at least one case."""
     files: list[PlannedFile] = []
     total_bytes = 0
-    for case in cases(law, seed):
+    for case in cases(parameters.law, parameters.seed):
         pair = _pair(case, first_index=len(files))
         files += pair
         total_bytes += sum(file.bytes for file in pair)
-        if total_bytes >= size_bytes:
+        if total_bytes >= parameters.size_requested_bytes:
             break
-    parameters = Parameters(
-        workload="imseg",
-        format=FORMATS[0],
-        format_version=FORMAT_VERSION,
-        law=law,
-        seed=seed,
-        size_requested_bytes=size_bytes,
-    )
     return Layout(parameters=parameters, files=tuple(files))
 
 
-def blocks(layout: Layout, file: PlannedFile, segment: int) -> Iterator[NDArray[np.uint8]]:
-    """Yield the bytes of one segment of a volume or of a mask."""
-    seed = layout.parameters.seed
+def blocks(
+    layout: Layout, file: PlannedFile, segment: int, _: Mapping[int, int], /
+) -> Generator[NDArray[np.uint8], None, None]:
+    """Return the bytes of one segment of a volume or of a mask."""
+    seed, natural = layout.parameters.seed, layout.parameters.entropy == "natural"
     if file.file_class == "x":
-        return imseg_voxels.volume_blocks(file, file.segment(segment), seed)
+        return imseg_voxels.volume_blocks(file, file.segment(segment), seed, natural=natural)
     return imseg_voxels.mask_blocks(file, file.segment(segment), seed)
 
 
@@ -103,15 +102,17 @@ def _pair(case: Case, *, first_index: int) -> tuple[PlannedFile, PlannedFile]:
     voxels = depth * height * width
 
     def planned(index: int, file_class: str, voxel_bytes: int, samples: int) -> PlannedFile:
+        size_bytes = HEADER_BYTES + voxel_bytes * voxels
         return PlannedFile(
             index=index,
             path=f"case_{case.case:05d}_{file_class}.npy",
             role=case.role,
             file_class=file_class,
-            bytes=imseg_voxels.HEADER_BYTES + voxel_bytes * voxels,
+            bytes=size_bytes,
             samples=samples,
             shape=(1, depth, height, width),
             key=case.case,
+            starts=even_starts(size_bytes),
         )
 
     return planned(first_index, "x", 4, 1), planned(first_index + 1, "y", 1, 0)

@@ -4,7 +4,7 @@ A segment's bytes depend on the seed, its file and its place alone. Every segmen
 slices that it touches and cuts off what belongs to its neighbours.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsgen.layout import PlannedFile, Segment
+from dsgen.npy import HEADER_BYTES, npy_header
 from dsgen.seed import below, named_words, segment_words
 
-HEADER_BYTES: Final = 128
 # The reference clips to [-79, 304] Hounsfield units, then takes (value - 101) / 76.9.
 LOWEST: Final = np.float32(-2.340702)
 HIGHEST: Final = np.float32(2.639792)
@@ -29,18 +29,13 @@ _FAT_BELOW = 0.26
 _BONE_ABOVE = 0.0126
 
 
-def npy_header(descr: str, shape: tuple[int, ...]) -> bytes:
-    """Return the 128 bytes that open a version 1.0 npy file of a C-ordered array.
+def volume_blocks(
+    file: PlannedFile, segment: Segment, seed: int, *, natural: bool
+) -> Generator[NDArray[np.uint8], None, None]:
+    """Yield one segment of a float32 volume: noise inside the body, the clip value around it.
 
-    Source: the format's specification, numpy.lib.format.
+    Where it is not to look natural, all of it is noise that no compression reduces.
     """
-    fields = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}"
-    text = fields.ljust(HEADER_BYTES - 11) + "\n"
-    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode("latin1")
-
-
-def volume_blocks(file: PlannedFile, segment: Segment, seed: int) -> Iterator[NDArray[np.uint8]]:
-    """Yield one segment of a float32 volume: noise inside the body, the clip value around it."""
     words = segment_words("imseg", seed, file.index, segment.index)
     slices = _slices(file, segment, voxel_bytes=4)
     if segment.offset_bytes == 0:
@@ -48,13 +43,18 @@ def volume_blocks(file: PlannedFile, segment: Segment, seed: int) -> Iterator[ND
     slab = np.full((slices.per_block, *slices.plane), LOWEST, dtype="<f4")
     bands = _bands(*slices.plane)
     for first, count in slices.blocks():
-        for rows, columns in bands:
-            box = slab[:count, rows, columns]
-            box[...] = _tissue(words, box.size).reshape(box.shape)
+        if natural:
+            for rows, columns in bands:
+                box = slab[:count, rows, columns]
+                box[...] = _tissue(words, box.size).reshape(box.shape)
+        else:
+            slab[:count] = _noise(words, slab[:count].size).reshape(slab[:count].shape)
         yield slices.cut(slab[:count], first)
 
 
-def mask_blocks(file: PlannedFile, segment: Segment, seed: int) -> Iterator[NDArray[np.uint8]]:
+def mask_blocks(
+    file: PlannedFile, segment: Segment, seed: int
+) -> Generator[NDArray[np.uint8], None, None]:
     """Yield one segment of a uint8 mask: two kidneys (1), each with a tumour (2), else 0."""
     slices = _slices(file, segment, voxel_bytes=1)
     if segment.offset_bytes == 0:
@@ -131,6 +131,15 @@ def _tissue(words: np.random.SFC64, count: int) -> NDArray[np.float32]:
     values *= np.float32((top - bottom) / 2**32)
     values += np.float32((top + bottom) / 2)
     return np.clip(values, LOWEST, HIGHEST, out=values)
+
+
+def _noise(words: np.random.SFC64, count: int) -> NDArray[np.float32]:
+    """Return `count` finite voxels between -2 and 2 whose bits are random, but for one.
+
+    With the exponent's highest bit off, a float32 is below 2: within the reference's range.
+    """
+    raw = words.random_raw(-(-count // 2)).astype("<u8", copy=False).view("<u4")[:count]
+    return (raw & np.uint32(0xBFFFFFFF)).view("<f4")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,7 +9,6 @@ from multiprocessing.synchronize import Semaphore
 import numpy as np
 from numpy.typing import NDArray
 
-
 # Longer than it takes to wake a sleeper up, and short beside any step.
 SPIN_NS = 300_000
 

@@ -19,7 +19,7 @@ from harness.worker.spec import WorkerSpec
 from harness.worker.summary import write_files, write_summary
 from harness.worker.workload import Reading
 
-_READINGS = {"imseg": plan_imseg}
+READINGS = {"imseg": plan_imseg}
 
 
 def run_training(spec: WorkerSpec, emit: Emit) -> None:
@@ -47,10 +47,10 @@ def plan(spec: WorkerSpec, manifest: Manifest) -> Reading:
         UsageError: no such workload here.
         DataSetError: the data set does not suit the spec.
     """
-    if spec.workload not in _READINGS:
-        then = f"use one of {', '.join(_READINGS)}"
+    if spec.workload not in READINGS:
+        then = f"use one of {', '.join(READINGS)}"
         raise UsageError("no training of this workload", where=repr(spec.workload), then=then)
-    return _READINGS[spec.workload](spec, manifest)
+    return READINGS[spec.workload](spec, manifest)
 
 
 def _run(

@@ -13,16 +13,17 @@ from dsgen.directory import OWN_NAMES
 from dsgen.journal import JOURNAL_NAME
 from dsgen.lock import LOCK_NAME, hold_exclusive
 from dsgen.manifest import MANIFEST_NAME
-from tests.property.strategies import SMALL_SETS
+from tests.property.strategies import FORMATS, data_set
 
 MOMENTS = 20
 
 
-def command(workload, law, size_bytes, directory):
-    return [
-        *(sys.executable, "-m", "dsgen", "generate", workload, "--output", str(directory)),
-        *("--size", str(size_bytes), "--law", law, "--processes", "2", "--events"),
-    ]
+LARGE = data_set("imseg", 2 * 10**9, law="small")
+
+
+def command(data_set, directory):
+    words = [*data_set.command(directory), "--processes", "2", "--events"]
+    return [sys.executable, "-m", "dsgen", *words]
 
 
 def leftovers(directory):
@@ -32,15 +33,15 @@ def leftovers(directory):
     )
 
 
-@pytest.mark.parametrize(("workload", "law", "size_bytes"), SMALL_SETS[:2])
-def test_resume_after_kill_gives_the_same_manifest(workload, law, size_bytes, tmp_path):
+@pytest.mark.parametrize("data_set", FORMATS, ids=lambda one: one.name)
+def test_resume_after_kill_gives_the_same_manifest(data_set, tmp_path):
     whole = tmp_path / "whole"
-    subprocess.run(command(workload, law, size_bytes, whole), check=True, stdout=subprocess.PIPE)
+    subprocess.run(command(data_set, whole), check=True, stdout=subprocess.PIPE)
     draw = random.Random(1)
     killed = 0
     for moment in range(MOMENTS):
         directory = tmp_path / f"killed-{moment}"
-        arguments = command(workload, law, size_bytes, directory)
+        arguments = command(data_set, directory)
         child = subprocess.Popen(arguments, stdout=subprocess.PIPE, start_new_session=True)
         if moment % 2:  # after so many finished segments, else after some time
             for _ in range(draw.randrange(1, 5)):
@@ -61,7 +62,7 @@ def test_resume_after_kill_gives_the_same_manifest(workload, law, size_bytes, tm
 
 
 def test_writers_die_with_the_process_that_started_them(tmp_path):
-    arguments = command("imseg", "small", 2 * 10**9, tmp_path / "set")
+    arguments = command(LARGE, tmp_path / "set")
     child = subprocess.Popen(arguments, stdout=subprocess.PIPE, start_new_session=True)
     for _ in range(4):
         child.stdout.readline()
@@ -84,7 +85,7 @@ def test_writers_die_with_the_process_that_started_them(tmp_path):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_stops_with_its_exit_code_and_leaves_no_process(number, code, tmp_path):
-    arguments = command("imseg", "small", 2 * 10**9, tmp_path / "set")
+    arguments = command(LARGE, tmp_path / "set")
     child = subprocess.Popen(
         arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     )

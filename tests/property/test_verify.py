@@ -1,30 +1,33 @@
 """Law 7: verify finds every change, names the segment, and generate repairs just that."""
 
+import bisect
+import operator
 import os
 import random
 import time
+from pathlib import Path
 
 import pytest
 
 from dsgen.damage import DAMAGE_NAME
 from dsgen.directory import check_complete
 from dsgen.errors import DataSetError
-from dsgen.layout import SEGMENT_BYTES
 from dsgen.manifest import read_manifest
 from dsgen.verify import verify
-from dsgen.workloads import plan
 from dsgen.write import generate
-from tests.property.strategies import SMALL_SETS
+from tests.property.strategies import FORMATS
+from tests.property.strategies import data_set as data_set_of
+
+NAME = operator.attrgetter("name")
 
 
 def silent(_):
     pass
 
 
-@pytest.fixture(scope="module", params=SMALL_SETS[:2], ids=lambda p: p[1])
+@pytest.fixture(scope="module", params=FORMATS, ids=NAME)
 def data_set(request, tmp_path_factory):
-    workload, law, size_bytes = request.param
-    layout = plan(workload, size_bytes=size_bytes, law=law, seed=1)
+    layout = request.param.layout()
     directory = tmp_path_factory.mktemp("verify") / "set"
     generate(layout, directory, processes=2, emit=silent)
     return layout, directory
@@ -67,7 +70,8 @@ def test_a_flipped_bit_is_found_named_and_repaired(data_set, draw):
     offset = choose.randrange(file.bytes)
     flip(directory / file.path, offset)
     findings = verify(directory, processes=2, emit=silent)
-    assert [(f.path, f.segment) for f in findings] == [(file.path, offset // SEGMENT_BYTES)]
+    segment = bisect.bisect(file.starts, offset) - 1
+    assert [(f.path, f.segment) for f in findings] == [(file.path, segment)]
     assert repair(layout, directory) == "1 damaged segments were written again"
     assert contents(directory) == before
 
@@ -76,7 +80,7 @@ def test_a_flipped_bit_is_found_named_and_repaired(data_set, draw):
 def test_a_truncated_file_is_found_and_repaired(data_set, kept):
     layout, directory = data_set
     before = contents(directory)
-    file = layout.files[2]
+    file = layout.files[0]
     os.truncate(directory / file.path, kept if kept >= 0 else file.bytes - 1)
     findings = verify(directory, processes=2, emit=silent)
     assert {f.path for f in findings} == {file.path}
@@ -99,22 +103,25 @@ def test_a_longer_file_is_found_and_repaired(data_set):
 def test_a_missing_file_is_found_and_repaired(data_set):
     layout, directory = data_set
     before = contents(directory)
-    (directory / layout.files[1].path).unlink()
+    (directory / layout.files[-1].path).unlink()
     findings = verify(directory, processes=2, emit=silent)
-    assert [(f.path, f.what) for f in findings] == [(layout.files[1].path, "missing")]
+    assert [(f.path, f.what) for f in findings] == [(layout.files[-1].path, "missing")]
     repair(layout, directory)
     assert contents(directory) == before
 
 
+@pytest.mark.parametrize(
+    "data_set", [one for one in FORMATS if len(one.layout().files) > 1], ids=NAME, indirect=True
+)
 def test_two_swapped_files_are_found_and_repaired(data_set):
     layout, directory = data_set
     before = contents(directory)
-    one, other = (directory / layout.files[index].path for index in (0, 2))
+    one, other = (directory / layout.files[index].path for index in (0, -1))
     one.rename(directory / "between")
     other.rename(one)
     (directory / "between").rename(other)
     findings = verify(directory, processes=2, emit=silent)
-    assert {f.path for f in findings} == {layout.files[0].path, layout.files[2].path}
+    assert {f.path for f in findings} == {layout.files[0].path, layout.files[-1].path}
     repair(layout, directory)
     assert contents(directory) == before
 
@@ -146,3 +153,57 @@ def test_a_file_changed_after_the_manifest_is_not_reused(data_set):
         generate(layout, directory, processes=2, emit=silent)
     verify(directory, processes=2, emit=silent)
     repair(layout, directory)
+
+
+@pytest.fixture(scope="module")
+def linked(tmp_path_factory):
+    layout = data_set_of("dlrm", 1_000_000, format="bin").layout()
+    directory = tmp_path_factory.mktemp("linked") / "set"
+    generate(layout, directory, processes=1, emit=silent)
+    return layout, directory
+
+
+def test_a_link_leads_to_the_file_that_the_reference_trains_on(linked):
+    _, directory = linked
+    assert (directory / "preprocessed_train.bin").samefile(directory / "preprocessed.bin")
+    assert (directory / "preprocessed_train.bin").readlink() == Path("preprocessed.bin")
+
+
+@pytest.mark.parametrize("elsewhere", [None, "preprocessed_test.bin"])
+def test_a_missing_or_misled_link_is_found_and_made_again(linked, elsewhere):
+    layout, directory = linked
+    link = directory / "preprocessed_train.bin"
+    link.unlink()
+    if elsewhere:
+        link.symlink_to(elsewhere)
+    findings = verify(directory, processes=1, emit=silent)
+    assert [(f.path, f.what) for f in findings] == [(link.name, "no link to preprocessed.bin")]
+    generate(layout, directory, processes=1, emit=silent)
+    assert verify(directory, processes=1, emit=silent) == []
+
+
+def test_a_file_in_the_place_of_a_link_is_left_alone(linked):
+    layout, directory = linked
+    link = directory / "preprocessed_train.bin"
+    link.unlink()
+    link.write_text("mine")
+    with pytest.raises(DataSetError, match=r"no link to preprocessed\.bin"):
+        generate(layout, directory, processes=1, emit=silent)
+    assert link.read_text() == "mine"
+    link.unlink()
+    generate(layout, directory, processes=1, emit=silent)
+
+
+def test_headers_and_directory_of_an_archive_are_repaired_from_its_rows(tmp_path):
+    layout = data_set_of("dlrm", 2_000_000, format="npz").layout()
+    directory = tmp_path / "set"
+    generate(layout, directory, processes=2, emit=silent)
+    before = contents(directory)
+    file = layout.files[3]
+    assert len(file.closing) == 4
+    for segment in file.closing:
+        flip(directory / file.path, file.segment(segment).offset_bytes + 15)
+    findings = verify(directory, processes=2, emit=silent)
+    assert {(f.path, f.segment) for f in findings} == {(file.path, n) for n in file.closing}
+    assert repair(layout, directory) == "4 damaged segments were written again"
+    assert contents(directory) == before

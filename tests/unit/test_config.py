@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsgen.workloads import WORKLOADS, imseg
+from dsgen.workloads import WORKLOADS, plan
 from harness.config import Config, build_config, config_json, config_notices, resolve
 from harness.document import Document, find_builtin, read_document
 from harness.errors import ConfigError
@@ -73,7 +73,7 @@ def test_smoke_preset_has_exactly_24_training_and_8_evaluation_cases_whatever_th
     assert (config.accelerators, config.batch_size, config.epochs) == (8, 1, 3)
     assert (config.profile, config.law, config.eval_from) == ("ci", "small", 3)
     for seed in range(8):
-        layout = imseg.plan(size_bytes=config.size_bytes, law=config.law, seed=seed)
+        layout = plan("imseg", size_bytes=config.size_bytes, seed=seed, wanted=config.wanted)
         assert (layout.samples("train"), layout.samples("eval")) == (24, 8)
 
 

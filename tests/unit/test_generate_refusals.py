@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from dsgen.choices import Wanted
 from dsgen.errors import PathError
 from dsgen.lock import hold_exclusive, hold_shared
 from dsgen.manifest import MANIFEST_NAME
@@ -48,7 +49,7 @@ def refused(done, code, *words):
 @pytest.fixture(scope="module")
 def data_set(tmp_path_factory):
     directory = tmp_path_factory.mktemp("refusals") / "set"
-    layout = plan("imseg", size_bytes=33_000_000, law="small", seed=1)
+    layout = plan("imseg", size_bytes=33_000_000, seed=1, wanted=Wanted(law="small"))
     generate(layout, directory, processes=2, emit=lambda _: None)
     return directory
 
@@ -170,7 +171,7 @@ def test_a_disk_that_fills_during_generation_loses_nothing(tmp_path):
 
 @pytest.mark.root
 def test_not_writable(tmp_path):
-    layout = plan("imseg", size_bytes=1, law="small", seed=1)
+    layout = plan("imseg", size_bytes=1, seed=1, wanted=Wanted(law="small"))
     (tmp_path / "shut").mkdir(mode=0o555)
     os.seteuid(65534)
     try:
@@ -337,3 +338,85 @@ def test_what_others_may_not_read(kind, data_set, monkeypatch):
         monkeypatch.setattr(Path, "exists", refuse)
         with pytest.raises(PathError, match="cannot look into it"):
             remove(data_set, emit=lambda _: None)
+
+
+def test_dlrm_without_a_format_names_the_three(tmp_path):
+    done = dsgen("generate", "dlrm", "--output", tmp_path / "set", "--size", "1MB")
+    assert refused(done, 2, "format is missing", "text, npz, bin")
+    assert not (tmp_path / "set").exists()
+
+
+@pytest.mark.parametrize(
+    ("workload", "flags", "word"),
+    [
+        ("imseg", ("--format", "npz"), "unknown format 'npz'"),
+        ("bert", ("--format", "text"), "unknown format 'text'"),
+        ("dlrm", ("--format", "parquet"), "text, npz, bin"),
+        ("bert", ("--entropy", "incompressible"), "bert has natural"),
+        ("dlrm", ("--format", "bin", "--compression", "stored"), "dlrm bin has none"),
+        ("dlrm", ("--format", "npz", "--compression", "zip"), "dlrm npz has deflate, stored"),
+        ("imseg", ("--min-files", "8"), "fixed number of files"),
+        ("bert", ("--min-files", "0"), "--min-files"),
+    ],
+)
+def test_a_choice_that_the_workload_does_not_offer(workload, flags, word, tmp_path):
+    done = dsgen("generate", workload, "--output", tmp_path / "set", "--size", "1MB", *flags)
+    assert refused(done, 2, word)
+    assert not (tmp_path / "set").exists()
+
+
+def test_original_flags_ask_for_the_format(tmp_path):
+    command = [sys.executable, ROOT / "data_generation.py", "--output_path", tmp_path / "set"]
+    command += ["--desired_size", "1000000", "--workload", "dlrm"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert refused(done, 2, "format is missing")
+    done = subprocess.run([*command, "--data_format", "bin"], capture_output=True, check=False)
+    assert done.returncode == 0
+    assert (tmp_path / "set" / "preprocessed.bin").stat().st_size == 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("flags", "difference"),
+    [
+        (("--entropy", "incompressible"), "entropy natural, not incompressible"),
+        (("--seed", "2"), "seed 1, not 2"),
+        (("--size", "2MB"), "size_requested_bytes 1000000, not 2000000"),
+    ],
+)
+def test_other_parameters_are_refused_with_their_difference(flags, difference, tmp_path):
+    words = ("generate", "dlrm", "--format", "bin", "--output", tmp_path / "set", "--size", "1MB")
+    assert dsgen(*words).returncode == 0
+    before = {path.name: path.lstat().st_mtime_ns for path in (tmp_path / "set").iterdir()}
+    assert refused(dsgen(*words, *flags), 6, difference)
+    after = {path.name: path.lstat().st_mtime_ns for path in (tmp_path / "set").iterdir()}
+    assert after == before
+
+
+def test_another_format_in_the_same_directory_is_refused(tmp_path):
+    words = ("generate", "dlrm", "--output", tmp_path / "set", "--size", "1MB", "--format")
+    assert dsgen(*words, "bin").returncode == 0
+    assert refused(dsgen(*words, "text"), 6, "format bin, not text")
+
+
+@pytest.mark.parametrize("name", ["../preprocessed.bin", "/etc/passwd"])
+def test_a_link_that_leads_outside_is_refused(name, tmp_path):
+    words = ("generate", "dlrm", "--format", "bin", "--output", tmp_path / "set", "--size", "1MB")
+    assert dsgen(*words).returncode == 0
+    path = tmp_path / "set" / MANIFEST_NAME
+    document = json.loads(path.read_text())
+    document["links"][0]["target"] = name
+    path.write_text(json.dumps(document))
+    assert refused(dsgen("verify", tmp_path / "set"), 6, "outside its directory")
+
+
+def test_a_file_system_without_links_is_named(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    layout = plan("dlrm", size_bytes=1_000_000, seed=1, wanted=Wanted(format="bin"))
+    with pytest.raises(PathError, match="has symbolic links"):
+        generate(layout, tmp_path / "set", processes=1, emit=lambda _: None)
+    monkeypatch.undo()
+    generate(layout, tmp_path / "set", processes=1, emit=lambda _: None)
+    assert (tmp_path / "set" / "preprocessed_train.bin").exists()

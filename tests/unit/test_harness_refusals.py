@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dsgen.choices import Wanted
 from dsgen.manifest import MANIFEST_NAME
 from dsgen.workloads import plan
 from dsgen.write import generate
@@ -52,7 +53,7 @@ def place(tmp_path_factory):
     """Return flags for a small data set that is there, and for a run that is short."""
     root = tmp_path_factory.mktemp("harness")
     size_bytes = 500_000_000
-    layout = plan("imseg", size_bytes=size_bytes, law="small", seed=1)
+    layout = plan("imseg", size_bytes=size_bytes, seed=1, wanted=Wanted(law="small"))
     directory = root / "data" / "imseg-npy-500MB-small-s1"
     generate(layout, directory, processes=2, emit=lambda _: None)
     return root

@@ -69,7 +69,11 @@ def test_imports_go_one_way(place):
 
 
 @pytest.mark.parametrize(
-    "place", ["dsgen/layout.py", "dsgen/size.py", "dsgen/seed.py", "harness/analysis"]
+    "place",
+    [
+        *("dsgen/choices.py", "dsgen/layout.py", "dsgen/seed.py", "dsgen/size.py"),
+        "harness/analysis",
+    ],
 )
 def test_pure_rooms_touch_no_file_clock_network_or_engine(place):
     for path in sources(place):
@@ -84,16 +88,21 @@ def test_only_the_engine_imports_docker():
             assert "docker" not in {module.split(".")[0] for module in imports(path)}, path
 
 
-def test_the_noxfile_and_the_registry_name_the_same_workloads():
+def test_the_noxfile_and_the_registries_name_the_same_workloads():
     from dsgen.workloads import WORKLOADS
+    from harness.worker.training import READINGS
 
+    assert set(in_noxfile("WORKLOADS")) == set(WORKLOADS)
+    assert set(in_noxfile("TRAINED")) == set(READINGS)
+
+
+def in_noxfile(name):
     tree = ast.parse((ROOT / "noxfile.py").read_text())
-    listed = next(
+    return next(
         ast.literal_eval(node.value)
         for node in tree.body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "WORKLOADS"
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name
     )
-    assert set(listed) == set(WORKLOADS)
 
 
 @pytest.mark.parametrize("place", ["dsgen", "harness"])

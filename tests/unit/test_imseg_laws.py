@@ -5,8 +5,11 @@ from collections import Counter
 
 import pytest
 
+from dsgen.choices import Wanted
 from dsgen.workloads import plan
-from dsgen.workloads.imseg import LAWS, cases, originals
+from dsgen.workloads.imseg import FORMATS, cases, originals
+
+LAWS = FORMATS["npy"].laws
 
 
 def first(law, count, seed=1):
@@ -47,12 +50,12 @@ def test_no_number_comes_twice(law):
 
 
 def test_a_small_set_has_24_training_and_8_evaluation_cases_at_2_gb():
-    layout = plan("imseg", size_bytes=2 * 10**9, law="small", seed=1)
+    layout = plan("imseg", size_bytes=2 * 10**9, seed=1, wanted=Wanted(law="small"))
     assert (layout.samples("train"), layout.samples("eval")) == (24, 8)
 
 
 def test_16_gb_have_an_evaluation_case_for_each_of_8_ranks():
-    layout = plan("imseg", size_bytes=16 * 10**9, law="kits19", seed=1)
+    layout = plan("imseg", size_bytes=16 * 10**9, seed=1, wanted=Wanted(law="kits19"))
     assert layout.samples("eval") >= 8
 
 

@@ -248,7 +248,8 @@ class InstantReading:
     def reader(self, _calls, _slots):
         return self
 
-    def read(self, batch, slot):
+    def read(self, _batch, slot):
+        del slot  # named as the callers name it
         is_main = threading.current_thread() is threading.main_thread()
         self.cores[is_main] = len(os.sched_getaffinity(0))
 

@@ -6,25 +6,29 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from dsgen.choices import Wanted
+from dsgen.npy import npy_header
 from dsgen.workloads import imseg, plan
-from dsgen.workloads.imseg_voxels import HIGHEST, LOWEST, npy_header
+from dsgen.workloads.imseg_voxels import HIGHEST, LOWEST
 
 
 def whole(layout, file):
     parts = [
-        b for s in range(file.segment_count) for b in map(np.copy, imseg.blocks(layout, file, s))
+        b
+        for s in range(file.segment_count)
+        for b in map(np.copy, imseg.blocks(layout, file, s, {}))
     ]
     return np.concatenate(parts).tobytes()
 
 
-@pytest.fixture(scope="module", params=imseg.LAWS)
+@pytest.fixture(scope="module", params=imseg.FORMATS["npy"].laws)
 def pair(request):
-    layout = plan("imseg", size_bytes=1, law=request.param, seed=5)
+    layout = plan("imseg", size_bytes=1, seed=5, wanted=Wanted(law=request.param))
     return [np.load(io.BytesIO(whole(layout, file))) for file in layout.files]
 
 
 def test_numpy_writes_the_same_file():
-    layout = plan("imseg", size_bytes=1, law="small", seed=5)
+    layout = plan("imseg", size_bytes=1, seed=5, wanted=Wanted(law="small"))
     for file in layout.files:
         mine = whole(layout, file)
         theirs = io.BytesIO()
@@ -65,9 +69,9 @@ def test_mask_is_a_handful_of_compact_blobs(pair):
         assert inside > 0.3, "a blob fills its bounding box as an ellipsoid does"
 
 
-@pytest.mark.parametrize("law", imseg.LAWS)
+@pytest.mark.parametrize("law", imseg.FORMATS["npy"].laws)
 def test_every_mask_has_both_labels(law):
-    layout = plan("imseg", size_bytes=2 * 10**9, law=law, seed=6)
+    layout = plan("imseg", size_bytes=2 * 10**9, seed=6, wanted=Wanted(law=law))
     masks = [file for file in layout.files if file.file_class == "y"]
     for file in masks[:4]:
         mask = np.load(io.BytesIO(whole(layout, file)))
