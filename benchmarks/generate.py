@@ -1,7 +1,7 @@
-"""Generation against raw sequential writing of as many bytes by as many processes, both flushed.
+"""Generation of every format, against raw writing by as many processes, or numpy's own.
 
 Prints ratios of things measured in turn in one run, and medians of several; asserts nothing.
-Needs fio. Usage: python benchmarks/generate.py [--size 16GB] [--runs 3] [--directory DIR]
+Needs fio. Usage: python benchmarks/generate.py [NAME ...] [--size SIZE] [--runs N]
 """
 
 import argparse
@@ -14,6 +14,8 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from dsgen.size import format_size, parse_size
 
@@ -32,25 +34,44 @@ class Timing:
         return self.bytes / self.seconds
 
 
-def generated(directory: Path, workload: str, size_bytes: int, processes: int) -> Timing:
-    target = directory / "generated"
+# What can be measured -> the words after `dsgen generate`.
+DATA_SETS = {
+    "imseg": ["imseg"],
+    "bert": ["bert"],
+    "dlrm-text": ["dlrm", "--format", "text"],
+    "dlrm-npz": ["dlrm", "--format", "npz"],
+    "dlrm-bin": ["dlrm", "--format", "bin"],
+}
+
+
+def generated(directory: Path, name: str, size_bytes: int, processes: int) -> Timing:
+    """Generate, and remove again."""
+    timing = kept(directory / "generated", name, size_bytes, processes)
+    shutil.rmtree(directory / "generated")
+    return timing
+
+
+def kept(target: Path, name: str, size_bytes: int, processes: int) -> Timing:
+    """Generate, and leave it there."""
     start = time.monotonic()
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "dsgen", "generate", workload, "--output", str(target)),
-            *("--size", str(size_bytes), "--processes", str(processes), "--events"),
+            *(sys.executable, "-m", "dsgen", "generate", *DATA_SETS[name]),
+            *("--output", str(target), "--size", str(size_bytes)),
+            *("--processes", str(processes), "--events"),
         ],
         check=True,
         stdout=subprocess.PIPE,
     )
     seconds = time.monotonic() - start
     last = [json.loads(line) for line in done.stdout.splitlines() if b'"progress"' in line][-1]
-    shutil.rmtree(target)
-    peak = last["peak_process_bytes"]
-    return Timing(seconds=seconds, bytes=last["total_bytes"], peak_process_bytes=peak)
+    return Timing(
+        seconds=seconds, bytes=last["total_bytes"], peak_process_bytes=last["peak_process_bytes"]
+    )
 
 
 def written_by_fio(directory: Path, size_bytes: int, processes: int, *, direct: bool) -> Timing:
+    """Write as many bytes by as many processes, flushed, and remove them again."""
     start = time.monotonic()
     subprocess.run(
         [
@@ -66,53 +87,100 @@ def written_by_fio(directory: Path, size_bytes: int, processes: int, *, direct: 
     return Timing(seconds=seconds, bytes=size_bytes)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--workload", default="imseg")
-    parser.add_argument("--size", type=parse_size, default=parse_size("16GB"))
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--directory", type=Path, default=Path("data/benchmark"))
-    options = parser.parse_args()
-    measure(
-        options.directory,
-        workload=options.workload,
-        size_bytes=options.size,
-        processes=options.processes,
-        runs=options.runs,
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measured:
+    """Ratios to fio run by run, and rates; the first run of each is left out."""
+
+    name: str
+    processes: int
+    buffered: list[float]
+    direct: list[float]
+    bytes_per_s: list[float]
+    peak_process_bytes: int
+
+    def text(self) -> str:
+        """Return one line."""
+        return (
+            f"{self.name}, {self.processes} processes: {_spread(self.bytes_per_s, 1e-6)} MB/s, "
+            f"{_spread(self.buffered)} of fio buffered, {_spread(self.direct)} of fio direct, "
+            f"at most {self.peak_process_bytes / 1e6:.0f} MB a process"
+        )
+
+
+def measure(directory: Path, name: str, size_bytes: int, processes: int, runs: int) -> Measured:
+    """Generate and write in turn, `runs` times after one that does not count."""
+    directory.mkdir(parents=True, exist_ok=True)
+    ratios: dict[bool, list[float]] = {False: [], True: []}
+    rates: list[float] = []
+    peak_bytes = 0
+    for run in range(runs + 1):
+        made = generated(directory, name, size_bytes, processes)
+        peak_bytes = max(peak_bytes, made.peak_process_bytes)
+        raw = {
+            direct: written_by_fio(directory, made.bytes, processes, direct=direct)
+            for direct in ratios
+        }
+        if run:
+            rates.append(made.bytes_per_s)
+            for direct, values in ratios.items():
+                values.append(made.bytes_per_s / raw[direct].bytes_per_s)
+    return Measured(
+        name=name,
+        processes=processes,
+        buffered=ratios[False],
+        direct=ratios[True],
+        bytes_per_s=rates,
+        peak_process_bytes=peak_bytes,
     )
 
 
-def measure(
-    directory: Path, *, workload: str, size_bytes: int, processes: int, runs: int
-) -> tuple[float, int]:
-    """Print each run, and return the median ratio to buffered fio and the peak of a process."""
-    directory.mkdir(parents=True, exist_ok=True)
-    ratios: dict[str, list[float]] = {"buffered": [], "direct": []}
-    peak_bytes = 0
+def times_numpy(directory: Path, size_bytes: int, runs: int) -> list[float]:
+    """Return how many times as fast as np.savez_compressed a process makes a day, run by run.
+
+    Both are rated by the bytes of the arrays; ours makes the values as well.
+    """
+    ratios = []
     for run in range(runs + 1):
-        made = generated(directory, workload, size_bytes, processes)
-        peak_bytes = max(peak_bytes, made.peak_process_bytes)
-        for kind, values in ratios.items():
-            raw = written_by_fio(directory, made.bytes, processes, direct=kind == "direct")
-            note = " (warm-up, not counted)"
-            if run:
-                values.append(made.bytes_per_s / raw.bytes_per_s)
-                note = ""
-            print(
-                f"{workload}: generated {format_size(made.bytes)} in {made.seconds:.2f} s "
-                f"({made.bytes_per_s / 1e9:.2f} GB/s, {made.peak_process_bytes / 1e6:.0f} MB a "
-                f"process), fio {kind} {raw.seconds:.2f} s ({raw.bytes_per_s / 1e9:.2f} GB/s), "
-                f"ratio {made.bytes_per_s / raw.bytes_per_s:.2f}{note}",
-                flush=True,
-            )
-    for kind, values in ratios.items():
-        print(
-            f"{workload}: {statistics.median(values):.2f} of fio {kind} "
-            f"({min(values):.2f} to {max(values):.2f}, {len(values)} runs, "
-            f"{processes} processes)"
-        )
-    return statistics.median(ratios["buffered"]), peak_bytes
+        target = directory / "generated"
+        made = kept(target, "dlrm-npz", size_bytes, 1)
+        rows = int(np.load(target / "day_day_count.npz")["total_per_file"].sum())
+        with np.load(target / "day_0_reordered.npz") as day:
+            arrays = dict(day)
+        start = time.monotonic()
+        np.savez_compressed(directory / "numpy.npz", **arrays)
+        numpys = sum(array.nbytes for array in arrays.values()) / (time.monotonic() - start)
+        (directory / "numpy.npz").unlink()
+        shutil.rmtree(target)
+        if run:
+            ratios.append(rows * 40 * 8 / made.seconds / numpys)
+    return ratios
+
+
+def _spread(values: list[float], scale: float = 1) -> str:
+    """Return median, lowest and highest."""
+    digits = 2 if scale == 1 else 0
+    low, middle, high = (
+        f"{value * scale:.{digits}f}"
+        for value in (min(values), statistics.median(values), max(values))
+    )
+    return f"{middle} ({low} to {high})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*DATA_SETS, []], default=[], metavar="NAME")
+    parser.add_argument("--size", type=parse_size, default=parse_size("4GB"))
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--directory", type=Path, default=Path("data/benchmark"))
+    options = parser.parse_args()
+    print(f"{format_size(options.size)} each, medians of {options.runs} (lowest to highest)")
+    for name in options.names or DATA_SETS:
+        for processes in (1, len(os.sched_getaffinity(0))):
+            measured = measure(options.directory, name, options.size, processes, options.runs)
+            print(measured.text(), flush=True)
+    if not options.names or "dlrm-npz" in options.names:
+        ratios = times_numpy(options.directory, options.size // 8, options.runs)
+        print(f"dlrm-npz, 1 process: {_spread(ratios)} times np.savez_compressed")
 
 
 if __name__ == "__main__":
