@@ -60,6 +60,65 @@ def generation(directory: Path) -> Outcome:
     return ratio >= 0.8 and peak < 300e6, f"{measured.text()} (0.8 of fio, under 300 MB)"
 
 
+def rates(directory: Path) -> Outcome:
+    """Every format's rate: against fio, in MB/s, or against numpy, one and two processes."""
+    place, size_bytes, failed, texts = directory / "rates", 8 * 10**9, [], []
+
+    def check(name: str, processes: int, good: Callable[[generate.Measured], bool]) -> None:
+        measured = generate.measure(place, name, size_bytes, processes, 5)
+        texts.append(measured.text())
+        if not good(measured):
+            failed.append(f"{name} with {processes}")
+
+    def above(mb_per_s: float) -> Callable[[generate.Measured], bool]:
+        return lambda measured: statistics.median(measured.bytes_per_s) >= mb_per_s * 1e6
+
+    for name in ("imseg", "dlrm-bin"):
+        check(name, 2, lambda measured: statistics.median(measured.buffered) >= 0.8)
+    check("bert", 1, above(250))
+    check("bert", 2, above(400))
+    check("dlrm-text", 1, above(150))
+    numpys = generate.times_numpy(place, 5 * 10**8, 5)
+    texts.append(f"dlrm-npz {statistics.median(numpys):.1f} times np.savez_compressed (10)")
+    if statistics.median(numpys) < 10:
+        failed.append("dlrm-npz")
+    return not failed, "; ".join(texts) + (f"; too slow: {', '.join(failed)}" if failed else "")
+
+
+def cost(directory: Path) -> Outcome:
+    """Cost per byte from 0.1 to 20 GB: slope at most 1.1, memory constant."""
+    sizes = [10**8, 4 * 10**8, 16 * 10**8, 64 * 10**8, 20 * 10**9]
+    costs = [generate.cost(directory / "cost", name, sizes, 2) for name in generate.DATA_SETS]
+    # A small set may need fewer of a segment's buffers; a large one must not need more.
+    flat = all(
+        max(one.peak_process_bytes) <= 1.2 * one.peak_process_bytes[1] + 10e6 for one in costs
+    )
+    good = flat and all(one.slope <= 1.1 for one in costs)
+    return good, "; ".join(one.text() for one in costs)
+
+
+def reuse(directory: Path) -> Outcome:
+    """Recognise a complete data set in under a second, and refuse other parameters."""
+    texts, good = [], True
+    for name in generate.DATA_SETS:
+        target = directory / "reuse"
+        shutil.rmtree(target, ignore_errors=True)
+        generate.kept(target, name, 16 * 10**9, 2)
+        words = [*generate.DATA_SETS[name], "--output", str(target), "--size", str(16 * 10**9)]
+        command = [sys.executable, "-m", "dsgen", "generate", *words]
+        start = time.monotonic()
+        again = subprocess.run(command, capture_output=True, text=True, check=False)
+        seconds = time.monotonic() - start
+        other = subprocess.run(
+            [*command, "--seed", "2"], capture_output=True, text=True, check=False
+        )
+        good &= seconds < 1 and "nothing to write" in again.stdout
+        good &= other.returncode == 6 and "seed 1, not 2" in other.stderr
+        texts.append(f"{name} {seconds:.2f} s")
+        shutil.rmtree(target)
+    return good, f"16 GB recognised in {', '.join(texts)} (1 s); seed 2 refused"
+
+
 def reading(directory: Path) -> Outcome:
     """Read cached files: reuse at most 1.6 of a bare read(2) loop, fresh not above np.load."""
     reuse, fresh = read.measure(directory / "read", size_bytes=2 * 10**9, runs=9)
@@ -261,6 +320,9 @@ def forget_image() -> None:
 CHECKS: dict[str, Callable[[Path], Outcome]] = {
     "smoke": smoke,
     "generation": generation,
+    "rates": rates,
+    "cost": cost,
+    "reuse": reuse,
     "reading": reading,
     "overshoot": overshoot,
     "fed": fed,

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy import stats
 
 from dsgen.size import format_size, parse_size
 
@@ -154,6 +155,35 @@ def times_numpy(directory: Path, size_bytes: int, runs: int) -> list[float]:
         if run:
             ratios.append(rows * 40 * 8 / made.seconds / numpys)
     return ratios
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cost:
+    """How time grows with size: the slope of log(time) over log(size), with its 95 % interval."""
+
+    name: str
+    slope: float
+    interval: float
+    peak_process_bytes: list[int]  # by size
+
+    def text(self) -> str:
+        """Return one line."""
+        peaks = ", ".join(f"{peak / 1e6:.0f}" for peak in self.peak_process_bytes)
+        return f"{self.name}: slope {self.slope:.2f} +- {self.interval:.2f}, {peaks} MB a process"
+
+
+def cost(directory: Path, name: str, sizes: list[int], processes: int) -> Cost:
+    """Generate every size twice, the whole command timed."""
+    directory.mkdir(parents=True, exist_ok=True)
+    points, peaks = [], []
+    for size_bytes in sizes:
+        runs = [generated(directory, name, size_bytes, processes) for _ in range(2)]
+        points += [(run.bytes, run.seconds) for run in runs]
+        peaks.append(max(run.peak_process_bytes for run in runs))
+    size, seconds = np.log(np.array(points)).T
+    fit = stats.linregress(size, seconds)
+    interval = float(fit.stderr * stats.t.ppf(0.975, len(points) - 2))
+    return Cost(name=name, slope=float(fit.slope), interval=interval, peak_process_bytes=peaks)
 
 
 def _spread(values: list[float], scale: float = 1) -> str:
