@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dsgen.npz import LEAST_PADDING, empty_blocks
-from dsgen.workloads import dlrm_npz
+from dsgen.workloads import dlrm_npz, dlrm_npz_parts
 from dsgen.workloads.dlrm_columns import categories, day_rows
 from dsgen.write import generate
 from tests.property.strategies import data_set
@@ -141,17 +141,18 @@ def test_numpys_own_archive_holds_the_same_arrays(tmp_path):
 def test_rows_that_do_not_fit_become_zeros_and_the_archive_stays_sound(tmp_path, monkeypatch):
     # As another processor's deflate might need more than was planned for.
     tight = [
-        dlrm_npz._Array(
+        dlrm_npz_parts.Array(
             name=array.name,
             columns=array.columns,
             piece_rows=2**9,
             chunk_rows=2**12,
             deflated={"natural": array.deflated["natural"] // 2},
         )
-        for array in dlrm_npz._ARRAYS
+        for array in dlrm_npz_parts.ARRAYS
     ]
-    monkeypatch.setattr(dlrm_npz, "_ARRAYS", tuple(tight))
-    dlrm_npz._parts.cache_clear()
+    monkeypatch.setattr(dlrm_npz_parts, "ARRAYS", tuple(tight))
+    monkeypatch.setattr(dlrm_npz, "ARRAYS", tuple(tight))
+    dlrm_npz_parts.parts_of.cache_clear()
     from dsgen.workloads import layout_of
 
     layout_of.cache_clear()
@@ -162,7 +163,7 @@ def test_rows_that_do_not_fit_become_zeros_and_the_archive_stays_sound(tmp_path,
             assert 0.3 < filled < 0.9
             assert len(arrays["X_int"]) == len(arrays["y"]) == len(arrays["X_cat"])
     finally:
-        dlrm_npz._parts.cache_clear()
+        dlrm_npz_parts.parts_of.cache_clear()
         layout_of.cache_clear()
 
 
