@@ -36,7 +36,7 @@ class ManifestFile:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entropy:
-    """How far the content can be reduced, measured on samples of 64 KiB in every 4 MiB.
+    """How far the content can be reduced, measured on samples of 64 KiB in every 16 MiB.
 
     Args:
         deflate1_64kib: compressed over original bytes, deflate level 1 on each 64 KiB.
