@@ -1,6 +1,7 @@
 """Law 3 for imseg: numpy reads what was written, with the values that training expects."""
 
 import io
+import zlib
 
 import numpy as np
 import pytest
@@ -86,3 +87,15 @@ def test_small_and_deep_volumes_have_blobs_inside():
             for blob in _blobs_of(shape, seed, 0):
                 for at, reach, size in zip(blob.centre, blob.axes, shape[1:], strict=True):
                     assert reach <= at < size - reach, (shape, seed, blob)
+
+
+def test_incompressible_volumes_are_finite_in_range_and_hardly_deflate():
+    wanted = Wanted(law="small", entropy="incompressible")
+    layout = plan("imseg", size_bytes=1, seed=5, wanted=wanted)
+    volume, mask = (np.load(io.BytesIO(whole(layout, file))) for file in layout.files)
+    assert np.isfinite(volume).all()
+    assert LOWEST <= volume.min() < -1.9
+    assert 1.9 < volume.max() <= HIGHEST
+    raw = volume.tobytes()[: 2**22]
+    assert len(zlib.compress(raw, 1)) > 0.95 * len(raw)
+    assert set(np.unique(mask)) == {0, 1, 2}, "masks stay what training needs"
