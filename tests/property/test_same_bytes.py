@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from dsgen.manifest import read_manifest
-from dsgen.write import blocks_of, generate
+from dsgen.segments import blocks_of
+from dsgen.write import generate
 from tests.property.strategies import DATA_SETS
 
 COUNTS = ("day_day_count.npz", "day_fea_count.npz")

@@ -1,0 +1,87 @@
+"""Segments reach the device: by several processes, those that describe the others last."""
+
+import resource
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from dsgen.directory import partial_name
+from dsgen.events import Emit, progress
+from dsgen.journal import Written
+from dsgen.layout import Layout, PlannedFile
+from dsgen.memory import keep_freed_memory
+from dsgen.parallel import run_parallel
+from dsgen.sink import SegmentSink
+from dsgen.workloads import WORKLOADS, Blocks
+
+Task = tuple[int, int]  # file and segment
+
+
+def write_segments(
+    layout: Layout,
+    directory: Path,
+    tasks: list[Task],
+    processes: int,
+    emit: Emit,
+    *,
+    in_place: bool,
+    digests: dict[Task, int | None] | None = None,
+) -> Iterator[Written]:
+    """Write the segments and yield each as it reaches the device, with progress for the whole.
+
+    `digests` are those of segments that were written before, as far as they are known.
+    """
+    sinks: list[SegmentSink] = []  # filled in the child: one sink a process
+    known = dict(digests or {})
+
+    def work(task: Task) -> tuple[Written, int]:
+        if not sinks:
+            keep_freed_memory()
+            sinks.append(SegmentSink())
+        file, segment = layout.files[task[0]], task[1]
+        name = file.path if in_place else partial_name(file.path)
+        blocks = blocks_of(layout, file, segment, known)
+        written = sinks[0].write(directory / name, file.index, file.segment(segment), blocks)
+        return written, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    todo_bytes = sum(layout.files[file].segment(segment).bytes for file, segment in tasks)
+    total_bytes = sum(file.bytes for file in layout.files)
+    done_bytes, peak_bytes = total_bytes - todo_bytes, 0
+    for phase in _phases(layout, tasks):
+        # Processes are forked for each phase, and so know all digests of the one before.
+        for written, process_peak_bytes in run_parallel(phase, work, processes):
+            yield written
+            known[written.file, written.segment] = written.digest
+            done_bytes += written.bytes
+            peak_bytes = max(peak_bytes, process_peak_bytes)
+            event = progress("generate", done_bytes, total_bytes)
+            emit({**event, "peak_process_bytes": peak_bytes})
+
+
+def _phases(layout: Layout, tasks: list[Task]) -> Iterator[list[Task]]:
+    """Yield the tasks in two lists, the second with the closing segments."""
+    for closing in (False, True):
+        yield [task for task in tasks if (task[1] in layout.files[task[0]].closing) == closing]
+
+
+def blocks_of(
+    layout: Layout, file: PlannedFile, segment: int, known: Mapping[Task, int | None]
+) -> Blocks:
+    """Return the bytes of one segment; for a closing one, digests that are unknown are made."""
+    blocks = WORKLOADS[layout.parameters.workload].blocks
+    digests: dict[int, int] = {}
+    if segment in file.closing:
+        for other in set(range(file.segment_count)) - file.closing:
+            digest = known.get((file.index, other))
+            if digest is None:
+                digest = _digest(blocks(layout, file, other, {}))
+            digests[other] = digest
+    return blocks(layout, file, segment, digests)
+
+
+def _digest(blocks: Blocks) -> int:
+    """Return what the generator of a segment returns at its end."""
+    while True:
+        try:
+            next(blocks)
+        except StopIteration as end:
+            return int(end.value)
