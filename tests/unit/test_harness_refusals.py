@@ -112,6 +112,25 @@ def test_a_home_directory_that_nobody_has(flag):
     assert refused(done, 2, f"--{flag}", "~nobody-at-all")
 
 
+@pytest.mark.parametrize("flag", ["data", "results", "checkpoint", "image-archive", "config"])
+@pytest.mark.parametrize("name", [os.fsdecode(b"nu\xff\xfex"), "two\nlines"])
+def test_a_path_that_no_result_could_name(flag, name, tmp_path):
+    done = harness("train", "imseg", f"--{flag}", tmp_path / name, cwd=tmp_path)
+    assert refused(done, 2, f"--{flag}", "UTF-8")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_that_no_result_could_name(tmp_path):
+    here = tmp_path / os.fsdecode(b"nu\xff")
+    here.mkdir()
+    done = harness("train", "imseg", "--preset", "smoke", "--data", "d", "--dry-run", cwd=here)
+    assert done.returncode == 2
+    assert "--data" in done.stderr
+    (tmp_path / "link").symlink_to(here)
+    words = ("--preset", "smoke", "--data", tmp_path / "link", "--dry-run")
+    assert refused(harness("train", "imseg", *words), 7, str(tmp_path / "link"), "UTF-8")
+
+
 def test_a_path_through_its_parent_is_resolved_as_the_kernel_would(tmp_path):
     (tmp_path / "far" / "below").mkdir(parents=True)
     (tmp_path / "link").symlink_to("far/below")
