@@ -32,9 +32,10 @@ def run_training(spec: WorkerSpec, emit: Emit) -> None:
     data_dir, out_dir = Path(spec.data_dir), Path(spec.out_dir)
     with hold_shared(data_dir):
         reading = plan(spec, read_manifest(data_dir))
-        check_memory(spec, reading)
-        _make_directories(out_dir)
         checkpoint = _checkpoint(spec, reading)
+        calls = checkpoint.calls if checkpoint else 0
+        check_memory(spec, reading, checkpoint_calls=calls)
+        _make_directories(out_dir)
         traced = [*reading.files, *([checkpoint.file] if checkpoint else [])]
         write_files(out_dir / "trace" / "files.json", traced)
         _run(spec, reading, checkpoint, emit)

@@ -241,4 +241,20 @@ def test_buffers_that_do_not_fit_are_refused(tmp_path):
         entry["bytes"] = 10**13
     (data_dir / "manifest.json").write_text(json.dumps(document))
     message = refused(tmp_path, make_spec(tmp_path, data_dir), 9)
-    assert "1 readers keep 20 TB of buffers" in message
+    assert "20 TB of buffers for 1 readers" in message
+    assert "--buffer fresh" in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"loader_workers": 1, "prefetch_batches": 10**6}, ("1000001 batches", "fewer prefetch")),
+        ({"epochs": 10**11}, ("what is recorded", "use fewer epochs")),
+        ({"epochs": 10**11, "eval_from": 1}, ("what is recorded", "use fewer epochs")),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_what_makes_it_less(tmp_path, data_dir, changes, words):
+    message = refused(tmp_path, make_spec(tmp_path, data_dir, **changes), 9)
+    for word in (*words, "of memory is available"):
+        assert word in message
+    assert not (tmp_path / "out").exists()
