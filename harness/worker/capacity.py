@@ -4,13 +4,19 @@ from typing import NamedTuple
 
 from harness.worker.io import MARK
 from harness.worker.order import evaluates_times
-from harness.worker.record import ROW, STEP
+from harness.worker.record import ROW, STEP, WINDOW
 from harness.worker.spec import WorkerSpec
 from harness.worker.workload import Reading
 
 # Calls beyond the plan: reads that return less than the file has, writes likewise.
 _SLACK_SHARE = 16
 _SLACK_ROWS = 64
+
+# Measured, and rounded up: spec.json, config.json, system.json and result.json together; an entry
+# of files.json beside its path; a rank's part of worker.json and the headers of its arrays.
+_DOCUMENTS_BYTES = 48 << 10
+_FILE_BYTES = 128
+_RANK_BYTES = 1 << 10
 
 
 class Room(NamedTuple):
@@ -91,6 +97,16 @@ def record_memory_bytes(spec: WorkerSpec, reading: Reading, *, checkpoint_calls:
     rooms = rooms_of_rank(spec, reading, rank=0, checkpoint_calls=checkpoint_calls)
     rows_bytes = sum(3 * room.rows * ROW.itemsize + room.marks * MARK.itemsize for room in rooms)
     return spec.accelerators * (rows_bytes + _steps_bytes(spec, reading))
+
+
+def record_disk_bytes(spec: WorkerSpec, reading: Reading, *, checkpoint_calls: int) -> int:
+    """Return the space that a recording may take, documents included; rows at their most."""
+    rooms = rooms_of_rank(spec, reading, rank=0, checkpoint_calls=checkpoint_calls)
+    rows_bytes = sum(room.rows for room in rooms) * ROW.itemsize + _steps_bytes(spec, reading)
+    windows_bytes = (2 * spec.epochs + 1) * WINDOW.itemsize
+    table_bytes = sum(len(file.path) + _FILE_BYTES for file in reading.files)
+    rank_bytes = rows_bytes + windows_bytes + _RANK_BYTES
+    return _DOCUMENTS_BYTES + table_bytes + spec.accelerators * rank_bytes
 
 
 def _steps_bytes(spec: WorkerSpec, reading: Reading) -> int:

@@ -286,6 +286,10 @@ class Training:
 
 def _save(path: Path, rows: NDArray[np.void]) -> None:
     temporary = path.with_suffix(".partial")
-    with temporary.open("wb") as stream:
-        np.save(stream, rows)
-    temporary.rename(path)
+    try:
+        with temporary.open("wb") as stream:
+            np.save(stream, rows)
+        temporary.rename(path)
+    except OSError:  # a part of it would be no use, and take the space that the result needs
+        temporary.unlink(missing_ok=True)
+        raise

@@ -8,6 +8,7 @@ from dsgen.errors import PathError, StopRequested, UsageError
 from dsgen.events import Emit
 from dsgen.lock import hold_shared
 from dsgen.manifest import Manifest, read_manifest
+from harness.worker.capacity import record_disk_bytes
 from harness.worker.checkpoint import CheckpointWriter
 from harness.worker.comm import Board, Turnstile
 from harness.worker.cores import usable_cores
@@ -39,6 +40,18 @@ def run_training(spec: WorkerSpec, emit: Emit) -> None:
         traced = [*reading.files, *([checkpoint.file] if checkpoint else [])]
         write_files(out_dir / "trace" / "files.json", traced)
         _run(spec, reading, checkpoint, emit)
+
+
+def recording_bytes(spec: WorkerSpec, manifest: Manifest) -> int:
+    """Return the space that the recording of a run may take.
+
+    Raises:
+        UsageError, DataSetError: as `plan` does.
+    """
+    reading = plan(spec, manifest)
+    checkpoint = _checkpoint(spec, reading)
+    calls = checkpoint.calls if checkpoint else 0
+    return record_disk_bytes(spec, reading, checkpoint_calls=calls)
 
 
 def plan(spec: WorkerSpec, manifest: Manifest) -> Reading:
