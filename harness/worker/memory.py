@@ -9,17 +9,13 @@ from pathlib import Path
 
 from dsgen.size import format_size
 from harness.worker.capacity import record_memory_bytes
+from harness.worker.cgroup import own_limits
 from harness.worker.failure import MemoryShortError
 from harness.worker.loader import slots_for
 from harness.worker.spec import WorkerSpec
 from harness.worker.workload import Reading
 
 _M_ARENA_MAX = -8
-_MEMINFO = Path("/proc/meminfo")
-_LIMITS = (
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,9 +78,10 @@ def use_one_arena() -> None:
         libc.mallopt(_M_ARENA_MAX, 1)
 
 
-def available_bytes() -> int:
-    """Return the free memory of the machine, or the control group's limit if that is less."""
-    fields = dict(line.split(":", 1) for line in _MEMINFO.read_text().splitlines())
+def available_bytes(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return the free memory of the machine, or the control groups' limit if that is less."""
+    lines = (proc / "meminfo").read_text().splitlines()
+    fields = dict(line.split(":", 1) for line in lines)
     available = int(fields["MemAvailable"].split()[0]) * 1024
-    limits = [path.read_text().strip() for path in _LIMITS if path.exists()]
-    return min([available, *(int(limit) for limit in limits if limit != "max")])
+    limit = own_limits(proc, groups).memory_bytes
+    return available if limit is None else min(available, limit)
