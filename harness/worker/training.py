@@ -2,6 +2,8 @@
 
 import multiprocessing
 import time
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from dsgen.errors import PathError, StopRequested, UsageError
@@ -13,6 +15,7 @@ from harness.worker.checkpoint import CheckpointWriter
 from harness.worker.comm import Board, Turnstile
 from harness.worker.cores import usable_cores
 from harness.worker.crew import Crew
+from harness.worker.descriptors import check_descriptors
 from harness.worker.imseg import plan_imseg
 from harness.worker.loop import Job
 from harness.worker.memory import check_memory
@@ -35,6 +38,7 @@ def run_training(spec: WorkerSpec, emit: Emit) -> None:
         reading = plan(spec, read_manifest(data_dir))
         checkpoint = _checkpoint(spec, reading)
         calls = checkpoint.calls if checkpoint else 0
+        check_descriptors(spec)
         check_memory(spec, reading, checkpoint_calls=calls)
         _make_directories(out_dir)
         traced = [*reading.files, *([checkpoint.file] if checkpoint else [])]
@@ -83,27 +87,27 @@ def _run(
         checkpoint=checkpoint,
     )
     crew = Crew(context, job)
+    summarise = partial(
+        write_summary,
+        Path(spec.out_dir) / "worker.json",
+        spec=spec,
+        reading=reading,
+        cores=cores,
+        spin=spin,
+        members=crew.members,
+    )
     started_s = time.monotonic()
-    status = "failed"
     try:
         crew.start()
         crew.watch(lambda: emit(_progress(board, spec, time.monotonic() - started_s)))
         emit(_progress(board, spec, time.monotonic() - started_s))
-        status = "ok"
-    except StopRequested:
-        status = "interrupted"
-        raise
-    finally:
+    except BaseException as failure:
         crew.stop()
-        write_summary(
-            Path(spec.out_dir) / "worker.json",
-            status=status,
-            spec=spec,
-            reading=reading,
-            cores=cores,
-            spin=spin,
-            members=crew.members,
-        )
+        with suppress(PathError):  # what came first is what is told
+            summarise(status="interrupted" if isinstance(failure, StopRequested) else "failed")
+        raise
+    crew.stop()
+    summarise(status="ok")
 
 
 def _progress(board: Board, spec: WorkerSpec, elapsed_s: float) -> dict[str, object]:
