@@ -199,7 +199,21 @@ def check_exit(setting: Setting, job: Job, ended: JobExit, log: Path) -> None:
     known = {int(code) for code in ExitCode}
     code = ExitCode(ended.code) if ended.code in known else ExitCode.RANK_DIED
     last = ended.tail[-1] if ended.tail else "it said nothing"
-    raise JobError(code, f"ended with exit code {ended.code} ({last})", where=where)
+    raise JobError(code, f"{_how(ended.code)} ({last})", where=where, then=_next_step(ended.code))
+
+
+def _how(code: int) -> str:
+    try:
+        return f"killed by {signal.Signals(code - 128).name}"
+    except ValueError:
+        return f"ended with exit code {code}"
+
+
+def _next_step(code: int) -> str:
+    if code == 128 + signal.SIGKILL:
+        # Anybody may have sent it, but mostly it is the kernel.
+        return "check the memory (dmesg says whether the kernel ended it) and the log, then repeat"
+    return "see the log, and report it where that does not explain it"
 
 
 def _run_ranks(setting: Setting, directory: Path, partial: Path, final: Path) -> Ending:
