@@ -5,11 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from dsgen.manifest import read_manifest
+from harness.worker import memory
 from harness.worker.capacity import rows_of_reader
 from harness.worker.cores import usable_cores
+from harness.worker.failure import MemoryShortError
 from harness.worker.io import DataCalls
 from harness.worker.memory import available_bytes
 from harness.worker.record import ROW
+from harness.worker.training import plan
 from tests.unit.worker_run import load_json, make_data_set, make_spec, run_worker
 
 
@@ -79,6 +83,15 @@ def test_ranks_spin_only_with_a_core_each(tmp_path):
 )
 def test_the_tightest_memory_limit_of_the_own_groups_counts(groups, line, files, limit_bytes):
     assert available_bytes(*groups(line, files)) == limit_bytes
+
+
+def test_many_processes_need_memory_of_their_own(tmp_path, monkeypatch):
+    data_dir = make_data_set(tmp_path / "data", train=8, side=16)
+    spec = make_spec(tmp_path, data_dir, accelerators=8)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 350_000_000)
+    reading = plan(spec, read_manifest(data_dir))
+    with pytest.raises(MemoryShortError, match=r"for 9 processes.*use fewer accelerators"):
+        memory.check_memory(spec, reading, checkpoint_calls=0)
 
 
 @pytest.mark.parametrize("workers", [1, 3, 4])

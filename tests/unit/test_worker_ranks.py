@@ -247,7 +247,7 @@ def test_buffers_that_do_not_fit_are_refused(tmp_path):
         entry["bytes"] = 10**13
     (data_dir / "manifest.json").write_text(json.dumps(document))
     message = refused(tmp_path, make_spec(tmp_path, data_dir), 9)
-    assert "20 TB of buffers for 1 readers" in message
+    assert "20 TB for the buffers of 1 readers" in message
     assert "--buffer fresh" in message
 
 
