@@ -84,7 +84,7 @@ def read_journal(directory: Path) -> tuple[Parameters, dict[tuple[int, int], Wri
         parameters = Parameters(**json.loads(lines[0]))
         written = [Written(**json.loads(line)) for line in lines[1:]]
     except (ValueError, TypeError) as error:
-        then = "remove the directory and generate again"
+        then = "delete this one file and generate again"
         raise DataSetError("malformed journal", where=str(path), then=then) from error
     return parameters, {(entry.file, entry.segment): entry for entry in written}
 
@@ -93,6 +93,6 @@ def _whole_lines(path: Path) -> list[str]:
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
-        then = "check its rights, or remove the directory and generate again"
+        then = "check its rights, or delete it and generate again"
         raise DataSetError(f"cannot read ({error.strerror})", where=str(path), then=then) from error
     return text[: text.rfind("\n") + 1].splitlines()

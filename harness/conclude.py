@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from dsgen.manifest import Manifest
 from harness.analysis.recording import Status
 from harness.analysis.verdict import DEFAULT_THRESHOLD_AU
 from harness.config import Config, config_json, config_notices
-from harness.errors import StopRequested
+from harness.errors import ResultError, StopRequested
 from harness.recordings import read_recording
 from harness.report.writer import render_report
 from harness.result import Result, RunFacts, build_result, write_result
@@ -41,7 +42,7 @@ def conclude(
     started: datetime,
     ending: Ending,
 ) -> Result:
-    """Write config.json, system.json, result.json and the report into the run's directory."""
+    """Write config.json, system.json and result.json into the run's directory."""
     config = setting.config
     system = system_json(setting.system)
     facts = RunFacts(
@@ -73,8 +74,22 @@ def conclude(
         result = msgspec.structs.replace(result, status="failed")
     result = msgspec.structs.replace(result, exit_code=int(exit_code))
     write_result(result, partial)
-    render_report(partial)
     return result
+
+
+def conclude_report(result: Result, run_dir: Path, ending: Ending) -> tuple[Result, Ending]:
+    """Write the report; where that fails the result stands, and both say what is missing."""
+    try:
+        render_report(run_dir)
+    except ResultError as error:
+        warnings = [*result.warnings, f"The report is missing: {error}"]
+        result = msgspec.structs.replace(result, warnings=warnings)
+        if ending.error is None and ending.stop is None:
+            ending = replace(ending, exit_code=error.exit_code, error=error)
+            result = msgspec.structs.replace(result, exit_code=int(error.exit_code))
+        with suppress(ResultError):  # the one that stands is whole but for this
+            write_result(result, run_dir)
+    return result, ending
 
 
 def _exit_code(config: Config, result: Result, ending: Ending) -> ExitCode:

@@ -22,7 +22,17 @@ from harness.document import (
 )
 from harness.errors import ConfigError
 from harness.flags import flag_layers
-from harness.options import Layer, Options, Problem, merge_layers, nearest, option_types, user_path
+from harness.options import (
+    PLAIN_ADVICE,
+    Layer,
+    Options,
+    Problem,
+    is_plain,
+    merge_layers,
+    nearest,
+    option_types,
+    user_path,
+)
 from harness.profiles import Profile, covers, step_time
 from harness.worker.spec import StepTime
 
@@ -118,6 +128,7 @@ def build_config(
         profiles |= profiles_of(document, workload, found)
     device = _device(values, profiles, places, found)
     _derive(values, places, device, cwd)
+    found += _not_plain(values, places)
     found += _contradictions(values, places, workload)
     declared = _declared(values, device, found)
     if found or device is None or declared is None:
@@ -190,6 +201,15 @@ def _derive(
     # The reference starts to evaluate at half of its epochs (25 of 50, 10 of 20).
     if "eval_from" not in places and "epochs" in values:
         values["eval_from"] = (values["epochs"] + 1) // 2
+
+
+def _not_plain(values: Mapping[str, Any], places: Mapping[str, str]) -> list[Problem]:
+    """Return the paths that became unwritable by the working directory or by links."""
+    return [
+        Problem(what=f"{key} is {str(values[key])!r}", where=places[key], then=PLAIN_ADVICE)
+        for key in _PATHS
+        if key in places and values.get(key) is not None and not is_plain(str(values[key]))
+    ]
 
 
 def _contradictions(

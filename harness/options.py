@@ -3,6 +3,7 @@
 import difflib
 import math
 import types
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,10 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     dry_run: bool
     json: bool
 
+
+# Control characters, surrogates, and what ends a line or a paragraph.
+_NOT_PLAIN: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
+PLAIN_ADVICE: Final = "give a path in UTF-8, without line ends and other control characters"
 
 # A key that people write -> the field, which carries the unit. All others are the same.
 _FIELDS: Final = {
@@ -201,12 +206,25 @@ def user_path(text: str) -> Path:
     """Return the path that `text` means, with `~` and `~NAME` put in.
 
     Raises:
-        ValueError: nobody knows that home directory.
+        ValueError: nobody knows that home directory, or the path is not plain.
     """
+    if not is_plain(text):
+        raise ValueError(PLAIN_ADVICE)
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
         raise ValueError("give a path without ~, or with one that names a user") from error
+
+
+def is_plain(path: str) -> bool:
+    r"""Return whether a path can stand in JSON and in a message of one line.
+
+    Python keeps bytes that are not UTF-8 as surrogates, which no result could be written with.
+
+    >>> is_plain("/a b/\u00fc"), is_plain("a\nb"), is_plain("nu\udcff")
+    (True, False, False)
+    """
+    return not any(unicodedata.category(one) in _NOT_PLAIN for one in path)
 
 
 def expectation(kind: Any) -> str:

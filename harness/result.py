@@ -60,8 +60,13 @@ def write_result(result: Result, directory: Path) -> Path:
             os.fsync(stream.fileno())
         partial.rename(path)
         _sync(directory)
-    except (OSError, TypeError) as error:
-        then = "check the results directory, or the facts that went into the result"
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        then = "free space, or name another --results, and repeat the run"
+        what = f"cannot write ({error.strerror})"
+        raise ResultError(what, where=str(path), then=then) from error
+    except TypeError as error:
+        then = "report this with the facts that went into the result"
         raise ResultError(f"cannot write ({error})", where=str(path), then=then) from error
     return path
 

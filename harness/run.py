@@ -2,6 +2,8 @@
 
 import secrets
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,17 +11,18 @@ from pathlib import Path
 from dsgen.directory import check_complete
 from dsgen.errors import ExitCode, FeedrateError
 from dsgen.layout import Layout
-from dsgen.manifest import read_manifest
+from dsgen.manifest import Manifest, read_manifest
 from dsgen.size import echo_size, format_size, parse_size
 from dsgen.workloads import plan
-from harness.conclude import Ending, conclude
+from harness.conclude import Ending, conclude, conclude_report
 from harness.config import Config, config_notices
 from harness.engine import Job, JobExit, Mount
-from harness.errors import JobError, ResultError, StopRequested
+from harness.errors import JobError, ResultError, StopRequested, TargetError
 from harness.result import RESULT_NAME, Result
 from harness.setting import Setting
-from harness.target import create_directory
+from harness.target import create_directory, inspect_target
 from harness.worker.spec import WorkerSpec
+from harness.worker.training import recording_bytes
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
 
@@ -106,11 +109,13 @@ def train(setting: Setting, directory: Path) -> ExitCode:
     Raises:
         DataSetError: there is no complete data set.
         JobError: the training failed, with its exit code.
-        ResultError: the self-check failed, or the result cannot be written.
+        ResultError: the self-check failed, or the result or its report cannot be written.
+        TargetError: there is no space for what will be recorded.
         StopRequested: as it came.
     """
     manifest = read_manifest(directory)
     check_complete(manifest, directory)
+    _check_room(setting.config, manifest, directory)
     started = datetime.now(UTC)
     run_id = f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
     home = setting.config.results / setting.config.workload
@@ -119,23 +124,56 @@ def train(setting: Setting, directory: Path) -> ExitCode:
     for name in ("logs", "steps"):
         create_directory(partial / name)
     ending = _run_ranks(setting, directory, partial, home / run_id)
-    # From here to the rename nothing may be cut short: a signal waits until the result stands.
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in _STOPPING}
-    try:
-        result = conclude(setting, manifest, directory, partial, run_id, started, ending)
-        partial.rename(home / run_id)
-    except OSError as error:
-        then = f"free space; what was recorded is in {partial}"
-        what = f"cannot write the result ({error.strerror})"
-        raise ResultError(what, where=str(home), then=then) from error
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    # Nothing of this may be cut short: a signal waits until the result stands.
+    with _undisturbed():
+        try:
+            result = conclude(setting, manifest, directory, partial, run_id, started, ending)
+            partial.rename(home / run_id)
+        except (OSError, ResultError) as error:
+            setting.progress.say(f"no result: what is in {partial} can be removed")
+            raise _unwritten(ending, partial, error) from error
+        result, ending = conclude_report(result, home / run_id, ending)
     path = home / run_id / RESULT_NAME
     setting.progress.say(result.verdict.sentence)
     print(path, flush=True)
     _raise_again(ending, result, path)
     return ExitCode(result.exit_code)
+
+
+def _check_room(config: Config, manifest: Manifest, directory: Path) -> None:
+    """Refuse to start what could not be recorded."""
+    spec = worker_spec(config, directory, config.results)
+    needed_bytes = recording_bytes(spec, manifest)
+    room = inspect_target(config.results)
+    # A file system that does not say how large it is does not say what is free, either.
+    if room.total_bytes and room.free_bytes < needed_bytes:
+        what = (
+            f"too little space for what is recorded: {format_size(needed_bytes)} needed, "
+            f"{format_size(room.free_bytes)} free"
+        )
+        then = "free some, name another --results, or use fewer epochs"
+        raise TargetError(what, where=str(config.results), then=then)
+
+
+def _unwritten(ending: Ending, partial: Path, error: OSError | ResultError) -> BaseException:
+    """Return what to raise without a result: what ended the run, if anything did, comes first."""
+    if ending.stop or ending.error:
+        return ending.stop or ending.error or error
+    if isinstance(error, ResultError):
+        return error
+    then = "free space, or name another --results, and repeat the run"
+    return ResultError(f"cannot write ({error.strerror})", where=str(partial), then=then)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let signals wait."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in _STOPPING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def check_exit(setting: Setting, job: Job, ended: JobExit, log: Path) -> None:
@@ -161,7 +199,21 @@ def check_exit(setting: Setting, job: Job, ended: JobExit, log: Path) -> None:
     known = {int(code) for code in ExitCode}
     code = ExitCode(ended.code) if ended.code in known else ExitCode.RANK_DIED
     last = ended.tail[-1] if ended.tail else "it said nothing"
-    raise JobError(code, f"ended with exit code {ended.code} ({last})", where=where)
+    raise JobError(code, f"{_how(ended.code)} ({last})", where=where, then=_next_step(ended.code))
+
+
+def _how(code: int) -> str:
+    try:
+        return f"killed by {signal.Signals(code - 128).name}"
+    except ValueError:
+        return f"ended with exit code {code}"
+
+
+def _next_step(code: int) -> str:
+    if code == 128 + signal.SIGKILL:
+        # Anybody may have sent it, but mostly it is the kernel.
+        return "check the memory (dmesg says whether the kernel ended it) and the log, then repeat"
+    return "see the log, and report it where that does not explain it"
 
 
 def _run_ranks(setting: Setting, directory: Path, partial: Path, final: Path) -> Ending:

@@ -9,8 +9,8 @@ from typing import Any, Final
 import msgspec
 import psutil
 
-from harness.cgroup import CgroupLimits, read_limits
 from harness.target import parse_choice
+from harness.worker.cgroup import CgroupLimits, own_limits
 
 _PACKAGES: Final = (
     "docker",
@@ -68,7 +68,7 @@ def system_facts(proc: Path = Path("/proc"), sysfs: Path = Path("/sys")) -> Syst
         hypervisor=_has_hypervisor(processor),
         memory_total_bytes=memory.total,
         memory_available_bytes=memory.available,
-        cgroup=read_limits(_read(proc / "self/cgroup") or "", sysfs / "fs/cgroup"),
+        cgroup=own_limits(proc, sysfs / "fs/cgroup"),
         transparent_huge_pages=parse_choice(pages or ""),
         # Before the ranks start: what else was running.
         load_average=_load_average(),

@@ -10,6 +10,7 @@ from typing import Any, Final
 from dsgen.size import format_size
 from harness.errors import TargetError
 from harness.mounts import ByteSource, Mount, mount_of, parse_mountinfo, traits_of
+from harness.options import PLAIN_ADVICE, is_plain
 
 _MOUNTINFO: Final = Path("/proc/self/mountinfo")
 _SYSFS: Final = Path("/sys")
@@ -54,10 +55,14 @@ def inspect_target(path: Path, *, to_write: bool = True) -> Target:
     """Return what is known of the storage below `path`, or below its nearest existing parent.
 
     Raises:
-        TargetError: `path` is or runs through a file, or could not be written to if `to_write`.
+        TargetError: `path` is or runs through a file, leads to a name that is not plain, or could
+            not be written to if `to_write`.
     """
     try:
         resolved = path.resolve()
+        if not is_plain(str(resolved)):  # by a link: the path itself was checked
+            what = f"leads to {str(resolved)!r}"
+            raise TargetError(what, where=str(path), then=PLAIN_ADVICE)
         existing = _nearest_directory(resolved)
         if to_write:
             _check_writable(existing, resolved)

@@ -31,6 +31,11 @@ class Causes:
     straggler_ns: int
     steps: int
 
+    @property
+    def lost_s(self) -> float | None:
+        """The lost time in accelerator-seconds; None when no step was measured."""
+        return self.lost_ns / 1e9 if self.steps else None
+
     def share(self, part_ns: int) -> float | None:
         """Return `part_ns` as a share of the lost time; None when nothing was lost."""
         return part_ns / self.lost_ns if self.lost_ns > 0 else None

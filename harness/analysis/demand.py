@@ -28,7 +28,7 @@ def compute_demand(
             samples_per_s=None, bytes_per_s=None, mean_sample_bytes=None, mean_declared_ns=None
         )
     declared_ns = sum(epoch.declared_ns for epoch in kept) / steps
-    sample_bytes = metrics.bytes.returned / samples
+    sample_bytes = (metrics.bytes.returned or 0) / samples  # samples have windows, thus bytes
     rate = accelerators * batch_size * NS / declared_ns if declared_ns else None
     return Demand(
         samples_per_s=rate,

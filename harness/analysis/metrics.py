@@ -91,7 +91,7 @@ def compute_metrics(epochs: tuple[Epoch, ...], *, byte_source: str) -> Metrics:
         au=_au(epochs, kept, wall_ns),
         au_mlperf_style=FormulaValue(value=_au_mlperf_style(kept), formula=MLPERF_STYLE_FORMULA),
         throughput_samples_per_s=Value(value=_ratio(samples * NS, wall_ns)),
-        bandwidth_bytes_per_s=Value(value=_ratio(total.returned * NS, wall_ns)),
+        bandwidth_bytes_per_s=Value(value=_ratio((total.returned or 0) * NS, wall_ns)),
         load_time_ns=distribution(load_times_ns(epochs)),
         overshoot_ns=distribution(_overshoots_ns(kept)),
         bytes=total,

@@ -185,7 +185,7 @@ def _evidence(case: Case) -> list[Evidence]:
     figures: list[tuple[str, float | None, str, str]] = [
         ("au", metrics.au.value, "1", "steps: sum of declared times / sum of windows"),
         ("threshold_au", case.threshold_au, "1", "configuration"),
-        ("lost", causes.lost_ns / 1e9, "accelerator-s", "steps: windows - declared, all ranks"),
+        ("lost", causes.lost_s, "accelerator-s", "steps: windows - declared, all ranks"),
         ("storage_share_of_lost", causes.share(causes.storage_wait_ns), "1", charged),
         ("client_cpu_share_of_lost", causes.share(causes.client_cpu_ns), "1", charged),
         ("emulator_share_of_lost", causes.share(causes.emulator_ns), "1", charged),

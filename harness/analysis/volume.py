@@ -22,21 +22,21 @@ class DeviceBytes(Part, frozen=True, kw_only=True):
 
 
 class Volume(Part, frozen=True, kw_only=True):
-    """Bytes of some windows. `page_cache` is what was returned without the device.
+    """Bytes of some windows, null without a window. `page_cache` is what came without the device.
 
     It is summed epoch by epoch, so that what one fetched for nothing (read-ahead, pages that were
     lost and fetched again) cannot hide that memory answered in another.
     """
 
-    asked: int
-    returned: int
+    asked: int | None
+    returned: int | None
     device: DeviceBytes
     page_cache: int | None
 
     @property
     def memory_share(self) -> float | None:
         """Share of the returned bytes that came from memory, 0 to 1; None when unknown."""
-        if self.page_cache is None or self.returned == 0:
+        if self.page_cache is None or not self.returned:
             return None
         return self.page_cache / self.returned
 
@@ -49,14 +49,14 @@ def volume(windows: Iterable[Records], *, byte_source: str) -> Volume:
         byte_source: where device bytes of the target come from; `none` says that they do not.
     """
     tables = list(windows)
-    returned = sum(int(rows["row_bytes"].sum()) for rows in tables)
-    known = byte_source != "none" and any(len(rows) for rows in tables)
+    measured = any(len(rows) for rows in tables)
+    known = measured and byte_source != "none"
     known = known and all(bool((rows["device_bytes"] >= 0).all()) for rows in tables)
     device = sum(int(rows["device_bytes"].sum()) for rows in tables) if known else None
     missing = [int((rows["row_bytes"] - rows["device_bytes"]).sum()) for rows in tables]
     return Volume(
-        asked=sum(int(rows["asked_bytes"].sum()) for rows in tables),
-        returned=returned,
+        asked=sum(int(rows["asked_bytes"].sum()) for rows in tables) if measured else None,
+        returned=sum(int(rows["row_bytes"].sum()) for rows in tables) if measured else None,
         device=DeviceBytes(value=device, source=byte_source if known else "none"),
         page_cache=sum(max(0, own) for own in missing) if known else None,
     )

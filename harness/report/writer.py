@@ -23,12 +23,14 @@ def render_report(run_dir: Path) -> Path:
     """
     result = read_result(run_dir / RESULT_NAME)
     page = build_page(result, draw_figures(result, read_recording(run_dir)))
+    content = render_page(page)
     path, partial = run_dir / REPORT_NAME, run_dir / f"{REPORT_NAME}.partial"
     try:
-        partial.write_text(render_page(page), encoding="utf-8")
+        partial.write_text(content, encoding="utf-8")
         partial.rename(path)
     except OSError as error:
-        then = "check the results directory"
+        partial.unlink(missing_ok=True)
+        then = f"free space, then make it by `python -m harness report {run_dir}`"
         what = f"cannot write ({error.strerror})"
         raise ResultError(what, where=str(path), then=then) from error
     return path

@@ -1,11 +1,58 @@
-"""How many rows a thread will leave, so that their memory is there before the first. Pure."""
+"""How many rows the threads will leave, so that their place is there before the first. Pure."""
 
-from harness.worker.order import evaluates
+from typing import NamedTuple
+
+from harness.worker.io import MARK
+from harness.worker.order import evaluates_times
+from harness.worker.record import ROW, STEP, WINDOW
 from harness.worker.spec import WorkerSpec
+from harness.worker.workload import Reading
 
 # Calls beyond the plan: reads that return less than the file has, writes likewise.
 _SLACK_SHARE = 16
 _SLACK_ROWS = 64
+
+# Measured, and rounded up: spec.json, config.json, system.json and result.json together; an entry
+# of files.json beside its path; a rank's part of worker.json and the headers of its arrays.
+_DOCUMENTS_BYTES = 48 << 10
+_FILE_BYTES = 128
+_RANK_BYTES = 1 << 10
+
+
+class Room(NamedTuple):
+    """Rows of one thread in the run, and its marks in one phase."""
+
+    rows: int
+    marks: int
+
+
+def rooms_of_rank(
+    spec: WorkerSpec, reading: Reading, *, rank: int, checkpoint_calls: int
+) -> list[Room]:
+    """Return the room of each thread of a rank: the main thread's, then its loader workers'.
+
+    Args:
+        spec: of the run.
+        reading: for the batches, and the calls that a sample takes.
+        rank: the first has the most to do.
+        checkpoint_calls: of a checkpoint, which the first rank writes; 0 for none.
+    """
+    workers = max(1, spec.loader_workers)
+    readers = [
+        rows_of_reader(
+            spec,
+            worker=worker,
+            workers=workers,
+            train_batches=reading.steps_per_epoch,
+            eval_batches=len(reading.evaluation(1, rank)),
+            calls_per_sample=reading.calls_per_sample,
+        )
+        for worker in range(workers)
+    ]
+    extra = with_slack(checkpoint_calls) if checkpoint_calls and rank == 0 else 1
+    if spec.loader_workers:
+        return [Room(rows=extra, marks=extra), *readers]
+    return [Room(rows=readers[0].rows + extra, marks=readers[0].marks + extra)]
 
 
 def rows_of_reader(
@@ -16,8 +63,8 @@ def rows_of_reader(
     train_batches: int,
     eval_batches: int,
     calls_per_sample: int,
-) -> tuple[int, int]:
-    """Return the rows of one of `workers` readers in the run, and its marks in one phase.
+) -> Room:
+    """Return the room of one of `workers` readers.
 
     Args:
         spec: for epochs, batch size and the epochs of evaluation.
@@ -29,17 +76,38 @@ def rows_of_reader(
     """
     train = len(range(worker, train_batches, workers))
     evaluation = len(range(worker, eval_batches, workers))
-    evaluations = sum(
-        evaluates(epoch, eval_from=spec.eval_from, eval_every=spec.eval_every)
-        for epoch in range(1, spec.epochs + 1)
-    )
+    evaluations = evaluates_times(spec.epochs, eval_from=spec.eval_from, eval_every=spec.eval_every)
     train_calls = train * spec.batch_size * calls_per_sample
     eval_calls = evaluation * calls_per_sample
     rows = spec.epochs * train_calls + evaluations * eval_calls
     marks = max(train_calls, eval_calls) + max(train, evaluation)
-    return with_slack(rows), with_slack(marks)
+    return Room(rows=with_slack(rows), marks=with_slack(marks))
 
 
 def with_slack(calls: int) -> int:
     """Return a capacity for `calls` planned calls."""
     return calls + calls // _SLACK_SHARE + _SLACK_ROWS
+
+
+def record_memory_bytes(spec: WorkerSpec, reading: Reading, *, checkpoint_calls: int) -> int:
+    """Return the memory that all ranks need for what they record.
+
+    At its end a rank brings the rows of its threads together and sorts them: three times the rows.
+    """
+    rooms = rooms_of_rank(spec, reading, rank=0, checkpoint_calls=checkpoint_calls)
+    rows_bytes = sum(3 * room.rows * ROW.itemsize + room.marks * MARK.itemsize for room in rooms)
+    return spec.accelerators * (rows_bytes + _steps_bytes(spec, reading))
+
+
+def record_disk_bytes(spec: WorkerSpec, reading: Reading, *, checkpoint_calls: int) -> int:
+    """Return the space that a recording may take, documents included; rows at their most."""
+    rooms = rooms_of_rank(spec, reading, rank=0, checkpoint_calls=checkpoint_calls)
+    rows_bytes = sum(room.rows for room in rooms) * ROW.itemsize + _steps_bytes(spec, reading)
+    windows_bytes = (2 * spec.epochs + 1) * WINDOW.itemsize
+    table_bytes = sum(len(file.path) + _FILE_BYTES for file in reading.files)
+    rank_bytes = rows_bytes + windows_bytes + _RANK_BYTES
+    return _DOCUMENTS_BYTES + table_bytes + spec.accelerators * rank_bytes
+
+
+def _steps_bytes(spec: WorkerSpec, reading: Reading) -> int:
+    return spec.epochs * (reading.steps_per_epoch + 1) * STEP.itemsize

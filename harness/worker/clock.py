@@ -33,9 +33,11 @@ class ThreadClock:
         self.read_bytes = 0
         self.has_schedstat = False
         self._descriptor = -1
+        self._queue_ns = 0  # of the last look
 
     def open(self) -> None:
         """Attach to the calling thread."""
+        self._queue_ns = 0
         try:
             self._descriptor = os.open(_SCHEDSTAT, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
@@ -60,6 +62,9 @@ class ThreadClock:
         """Return all clocks as they were at the first of them.
 
         A core lost between two of them would put a delay after `now` into a queue time before it.
+        But one lost after the last of them, or to a hypervisor, is in no queue time yet: what is
+        taken off is at most what came since the look before, so that no delay is negative. The
+        look after it makes up for what was taken off in error.
         """
         now_ns = time.monotonic_ns()
         cpu_ns = time.thread_time_ns()
@@ -67,7 +72,8 @@ class ThreadClock:
         took_ns = time.monotonic_ns() - now_ns
         if took_ns > _LOOK_NS:
             queue_ns -= took_ns - (time.thread_time_ns() - cpu_ns)
-        return Look(now_ns, cpu_ns, queue_ns)
+        self._queue_ns = max(self._queue_ns, queue_ns)
+        return Look(now_ns, cpu_ns, self._queue_ns)
 
 
 def set_timer_slack() -> None:

@@ -3,14 +3,14 @@
 import os
 from pathlib import Path
 
-_QUOTA_V2 = Path("/sys/fs/cgroup/cpu.max")
-_QUOTA_V1 = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
-_PERIOD_V1 = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+from harness.worker.cgroup import own_limits
 
 
-def usable_cores() -> int:
+def usable_cores(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> int:
     """Return the whole cores that this process may keep busy, at least 1."""
-    return max(1, min(len(os.sched_getaffinity(0)), _quota_cores()))
+    cores = len(os.sched_getaffinity(0))
+    quota = own_limits(proc, groups).cpus
+    return cores if quota is None else max(1, min(cores, int(quota)))
 
 
 def stay_on_core(number: int) -> None:
@@ -19,23 +19,3 @@ def stay_on_core(number: int) -> None:
     The kernel wakes ranks of one barrier up on one core, where one waits for the other.
     """
     os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[number]})
-
-
-def _quota_cores() -> int:
-    try:
-        if _QUOTA_V2.exists():
-            return quota_cores(_QUOTA_V2.read_text())
-        return quota_cores(f"{_QUOTA_V1.read_text()} {_PERIOD_V1.read_text()}")
-    except OSError:
-        return os.cpu_count() or 1  # no control group here: nothing to cut
-
-
-def quota_cores(text: str) -> int:
-    """Return the cores that `QUOTA PERIOD` (both in us) allows; no quota allows them all.
-
-    >>> quota_cores("250000 100000")
-    2
-    """
-    quota, period = text.split()
-    unlimited = quota == "max" or int(quota) < 0
-    return os.cpu_count() or 1 if unlimited else int(quota) // int(period)

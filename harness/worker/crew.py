@@ -58,12 +58,20 @@ class Crew:
         self.members: list[Member] = []
 
     def start(self) -> None:
-        """Fork every rank."""
+        """Fork every rank.
+
+        Raises:
+            RankDiedError: the system allows no further process, or no further open file.
+        """
         signals = {signal.SIGINT, signal.SIGTERM}
         signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # until a rank has its own handlers
         try:
             for rank in range(self._job.spec.accelerators):
                 self.members.append(self._fork(rank))
+        except OSError as error:
+            where = f"rank {len(self.members)} ({error.strerror})"
+            then = "raise the limits (ulimit -u, ulimit -n), or use fewer accelerators"
+            raise RankDiedError("a rank cannot be started", where=where, then=then) from error
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
 
@@ -125,6 +133,7 @@ class Crew:
                 if member.outcome is None and member.connection.poll():
                     member.outcome = _receive(member.connection)
                 member.process.join()
+                member.connection.close()
                 member.ended = True
 
 

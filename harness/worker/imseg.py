@@ -148,12 +148,16 @@ class ImsegReading:
         )
 
     @property
-    def memory_bytes(self) -> int:
-        """What one reader and the crops of one batch hold for the whole run."""
-        crops_bytes = 5 * self.spec.batch_size * CROP**3
+    def reader_bytes(self) -> int:
+        """A volume and its label, unless each file has its own."""
         if self.spec.buffer == "fresh":
-            return crops_bytes
-        return crops_bytes + self._largest(FileClass.X) + self._largest(FileClass.Y)
+            return 0
+        return self._largest(FileClass.X) + self._largest(FileClass.Y)
+
+    @property
+    def slot_bytes(self) -> int:
+        """Crops of float32 and uint8."""
+        return 5 * self.spec.batch_size * CROP**3
 
     def _largest(self, file_class: FileClass) -> int:
         return max(file.size_bytes for file in self.files if file.file_class is file_class)

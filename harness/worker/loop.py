@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.worker.accelerator import Accelerator
-from harness.worker.capacity import rows_of_reader, with_slack
+from harness.worker.capacity import rooms_of_rank
 from harness.worker.checkpoint import CheckpointWriter
 from harness.worker.clock import Look
 from harness.worker.comm import Activity, Board, Turnstile
@@ -107,33 +107,18 @@ class Training:
         return len(rows)
 
     def _make_calls(self) -> tuple[DataCalls, list[DataCalls]]:
-        spec, reading = self._spec, self._job.reading
-        workers = max(1, spec.loader_workers)
-        planned = [
-            rows_of_reader(
-                spec,
-                worker=worker,
-                workers=workers,
-                train_batches=reading.steps_per_epoch,
-                eval_batches=len(reading.evaluation(1, self._rank)),
-                calls_per_sample=reading.calls_per_sample,
-            )
-            for worker in range(workers)
-        ]
         checkpoint = self._job.checkpoint
-        extra = with_slack(checkpoint.calls) if checkpoint and self._rank == 0 else 1
-        if spec.loader_workers == 0:
-            rows, marks = planned[0]
-            main = self._calls(0, rows=rows + extra, marks=marks + extra)
-            return main, [main]
-        main = self._calls(0, rows=extra, marks=extra)
-        return main, [
-            self._calls(worker, rows=rows, marks=marks)
-            for worker, (rows, marks) in enumerate(planned, 1)
+        rooms = rooms_of_rank(
+            self._spec,
+            self._job.reading,
+            rank=self._rank,
+            checkpoint_calls=checkpoint.calls if checkpoint else 0,
+        )
+        main, *workers = [
+            DataCalls(rank=self._rank, loader=loader, rows=room.rows, marks=room.marks)
+            for loader, room in enumerate(rooms)
         ]
-
-    def _calls(self, loader: int, *, rows: int, marks: int) -> DataCalls:
-        return DataCalls(rank=self._rank, loader=loader, rows=rows, marks=marks)
+        return main, workers or [main]
 
     def _workers(self) -> list[DataCalls]:
         return [calls for calls in self._readers if calls is not self._main]
@@ -301,6 +286,10 @@ class Training:
 
 def _save(path: Path, rows: NDArray[np.void]) -> None:
     temporary = path.with_suffix(".partial")
-    with temporary.open("wb") as stream:
-        np.save(stream, rows)
-    temporary.rename(path)
+    try:
+        with temporary.open("wb") as stream:
+            np.save(stream, rows)
+        temporary.rename(path)
+    except OSError:  # a part of it would be no use, and take the space that the result needs
+        temporary.unlink(missing_ok=True)
+        raise

@@ -39,3 +39,12 @@ def eval_order(samples: int, *, seed: int, epoch: int, rank: int, ranks: int) ->
 def evaluates(epoch: int, *, eval_from: int, eval_every: int) -> bool:
     """Return whether an evaluation follows `epoch`; `eval_from` 0 means never."""
     return 0 < eval_from <= epoch and (epoch - eval_from) % eval_every == 0
+
+
+def evaluates_times(epochs: int, *, eval_from: int, eval_every: int) -> int:
+    """Return how many of the epochs from 1 on an evaluation follows.
+
+    >>> evaluates_times(20, eval_from=10, eval_every=2)
+    6
+    """
+    return len(range(eval_from, epochs + 1, eval_every)) if eval_from else 0

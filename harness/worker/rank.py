@@ -6,6 +6,7 @@ import signal
 import sys
 import traceback
 from dataclasses import dataclass, field
+from errno import ENOMEM
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Literal, NoReturn
@@ -61,18 +62,26 @@ def run_rank(job: Job, rank: int, parent: int, connection: Connection) -> NoRetu
         outcome.status, outcome.exit_code = "interrupted", stop.exit_code
     except FeedrateError as error:
         outcome.exit_code, outcome.error = error.exit_code, str(error)
-    except MemoryError:
-        short = MemoryShortError("not enough memory", where=f"rank {rank}", then="use fewer ranks")
-        outcome.exit_code, outcome.error = short.exit_code, str(short)
-    except BaseException as bug:  # shown in full, and in one line to the parent
-        traceback.print_exc()
-        outcome.error = traceback.format_exception_only(bug)[-1].strip()
+    except BaseException as failure:
+        _explain(failure, rank, outcome)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _save(job, outcome, training)
     outcome.peak_rss_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     connection.send(outcome)
     sys.stderr.flush()
     os._exit(outcome.exit_code)
+
+
+def _explain(failure: BaseException, rank: int, outcome: Outcome) -> None:
+    """Put into one line what no code expected: a lack of memory, or a bug, which is shown whole."""
+    # What numpy could not have is a MemoryError; what mmap could not, an OSError.
+    if isinstance(failure, MemoryError) or getattr(failure, "errno", None) == ENOMEM:
+        then = "use fewer ranks, loader workers or prefetch batches"
+        short = MemoryShortError("not enough memory", where=f"rank {rank}", then=then)
+        outcome.exit_code, outcome.error = short.exit_code, str(short)
+        return
+    traceback.print_exception(failure)
+    outcome.error = traceback.format_exception_only(failure)[-1].strip()
 
 
 def _hear_signals() -> None:

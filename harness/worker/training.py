@@ -2,16 +2,20 @@
 
 import multiprocessing
 import time
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from dsgen.errors import PathError, StopRequested, UsageError
 from dsgen.events import Emit
 from dsgen.lock import hold_shared
 from dsgen.manifest import Manifest, read_manifest
+from harness.worker.capacity import record_disk_bytes
 from harness.worker.checkpoint import CheckpointWriter
 from harness.worker.comm import Board, Turnstile
 from harness.worker.cores import usable_cores
 from harness.worker.crew import Crew
+from harness.worker.descriptors import check_descriptors
 from harness.worker.imseg import plan_imseg
 from harness.worker.loop import Job
 from harness.worker.memory import check_memory
@@ -32,12 +36,26 @@ def run_training(spec: WorkerSpec, emit: Emit) -> None:
     data_dir, out_dir = Path(spec.data_dir), Path(spec.out_dir)
     with hold_shared(data_dir):
         reading = plan(spec, read_manifest(data_dir))
-        check_memory(spec, reading)
-        _make_directories(out_dir)
         checkpoint = _checkpoint(spec, reading)
+        calls = checkpoint.calls if checkpoint else 0
+        check_descriptors(spec)
+        check_memory(spec, reading, checkpoint_calls=calls)
+        _make_directories(out_dir)
         traced = [*reading.files, *([checkpoint.file] if checkpoint else [])]
         write_files(out_dir / "trace" / "files.json", traced)
         _run(spec, reading, checkpoint, emit)
+
+
+def recording_bytes(spec: WorkerSpec, manifest: Manifest) -> int:
+    """Return the space that the recording of a run may take.
+
+    Raises:
+        UsageError, DataSetError: as `plan` does.
+    """
+    reading = plan(spec, manifest)
+    checkpoint = _checkpoint(spec, reading)
+    calls = checkpoint.calls if checkpoint else 0
+    return record_disk_bytes(spec, reading, checkpoint_calls=calls)
 
 
 def plan(spec: WorkerSpec, manifest: Manifest) -> Reading:
@@ -69,27 +87,27 @@ def _run(
         checkpoint=checkpoint,
     )
     crew = Crew(context, job)
+    summarise = partial(
+        write_summary,
+        Path(spec.out_dir) / "worker.json",
+        spec=spec,
+        reading=reading,
+        cores=cores,
+        spin=spin,
+        members=crew.members,
+    )
     started_s = time.monotonic()
-    status = "failed"
     try:
         crew.start()
         crew.watch(lambda: emit(_progress(board, spec, time.monotonic() - started_s)))
         emit(_progress(board, spec, time.monotonic() - started_s))
-        status = "ok"
-    except StopRequested:
-        status = "interrupted"
-        raise
-    finally:
+    except BaseException as failure:
         crew.stop()
-        write_summary(
-            Path(spec.out_dir) / "worker.json",
-            status=status,
-            spec=spec,
-            reading=reading,
-            cores=cores,
-            spin=spin,
-            members=crew.members,
-        )
+        with suppress(PathError):  # what came first is what is told
+            summarise(status="interrupted" if isinstance(failure, StopRequested) else "failed")
+        raise
+    crew.stop()
+    summarise(status="ok")
 
 
 def _progress(board: Board, spec: WorkerSpec, elapsed_s: float) -> dict[str, object]:

@@ -42,8 +42,12 @@ class Reading(Protocol):
         """Calls that reading one sample takes."""
 
     @property
-    def memory_bytes(self) -> int:
-        """Memory that one reader with the outcome of one batch keeps for the whole run."""
+    def reader_bytes(self) -> int:
+        """Memory that one reader keeps for the whole run."""
+
+    @property
+    def slot_bytes(self) -> int:
+        """Memory that the outcome of one batch takes."""
 
     def train(self, epoch: int, rank: int) -> Sequence[Batch]:
         """Return the rank's batches of an epoch."""

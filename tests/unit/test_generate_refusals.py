@@ -271,6 +271,20 @@ def test_a_manifest_that_cannot_be_trusted(verb, change, data_set, tmp_path):
     assert (tmp_path / MANIFEST_NAME).read_text() == text
 
 
+@pytest.mark.parametrize("text", ["{", '{"schema_version": 2}'], ids=["malformed", "newer"])
+def test_the_advice_for_a_manifest_that_cannot_be_trusted_helps(text, data_set, tmp_path):
+    """`remove` cannot know what is of the data set; generating again needs no more."""
+    directory = tmp_path / "set"
+    shutil.copytree(data_set, directory)
+    (directory / MANIFEST_NAME).write_text(text)
+    assert refused(dsgen("remove", directory), 6, "delete this", "generate again")
+    (directory / MANIFEST_NAME).unlink()
+    assert make(directory).returncode == 0
+    assert dsgen("verify", directory).returncode == 0
+    assert dsgen("remove", directory).returncode == 0
+    assert not directory.exists()
+
+
 def test_remove_deletes_the_data_set_and_nothing_else(tmp_path):
     assert make(tmp_path / "set").returncode == 0
     (tmp_path / "set" / "notes.txt").write_text("mine")

@@ -6,6 +6,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -110,6 +112,25 @@ def test_all_problems_are_shown_at_once(tmp_path):
 def test_a_home_directory_that_nobody_has(flag):
     done = harness("train", "imseg", f"--{flag}", "~nobody-at-all/data")
     assert refused(done, 2, f"--{flag}", "~nobody-at-all")
+
+
+@pytest.mark.parametrize("flag", ["data", "results", "checkpoint", "image-archive", "config"])
+@pytest.mark.parametrize("name", [os.fsdecode(b"nu\xff\xfex"), "two\nlines"])
+def test_a_path_that_no_result_could_name(flag, name, tmp_path):
+    done = harness("train", "imseg", f"--{flag}", tmp_path / name, cwd=tmp_path)
+    assert refused(done, 2, f"--{flag}", "UTF-8")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_that_no_result_could_name(tmp_path):
+    here = tmp_path / os.fsdecode(b"nu\xff")
+    here.mkdir()
+    done = harness("train", "imseg", "--preset", "smoke", "--data", "d", "--dry-run", cwd=here)
+    assert done.returncode == 2
+    assert "--data" in done.stderr
+    (tmp_path / "link").symlink_to(here)
+    words = ("--preset", "smoke", "--data", tmp_path / "link", "--dry-run")
+    assert refused(harness("train", "imseg", *words), 7, str(tmp_path / "link"), "UTF-8")
 
 
 def test_a_path_through_its_parent_is_resolved_as_the_kernel_would(tmp_path):
@@ -256,20 +277,54 @@ def test_training_over_a_read_only_mount(place, tmp_path):
         subprocess.run(["umount", str(mount)], check=True)
 
 
-@pytest.mark.root
-@pytest.mark.parametrize("free_kb", [0, 64])
-def test_results_on_a_full_disk(free_kb, place, tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(disk)], check=True)
-    (disk / "fill").write_bytes(bytes((128 - free_kb) * 1024))
+@contextmanager
+def small_disk(path, size_kb):
+    path.mkdir()
+    options = f"size={size_kb}k"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)], check=True)
     try:
-        done = harness("train", "imseg", *flags(place, "--results", disk))
-        assert done.returncode in (7, 11), done.stderr
-        assert "Traceback" not in done.stderr
-        assert "No space left" in "\n".join(errors(done))
+        yield path
     finally:
-        subprocess.run(["umount", str(disk)], check=True)
+        subprocess.run(["umount", str(path)], check=True)
+
+
+@pytest.mark.root
+def test_results_without_space_for_the_recording_are_refused_before_the_start(place, tmp_path):
+    with small_disk(tmp_path / "disk", 64) as disk:
+        done = harness("train", "imseg", *flags(place, "--results", disk))
+        assert refused(done, 7, "too little space for what is recorded", "needed", "65.5 kB free")
+        assert list(disk.iterdir()) == []
+
+
+@pytest.mark.root
+def test_a_report_without_space_leaves_the_result_whole(place, tmp_path):
+    with small_disk(tmp_path / "disk", 140) as disk:
+        done = harness("train", "imseg", *flags(place, "--results", disk))
+        path = Path(done.stdout.strip())
+        assert refused(done, 11, "No space left", f"report {path.parent}")
+        result = json.loads(path.read_text())
+        assert (result["status"], result["exit_code"]) == ("ok", 11)
+        assert "report" in "".join(result["warnings"])
+        subprocess.run(["mount", "-o", "remount,size=2m", str(disk)], check=True)
+        assert harness("report", path.parent).returncode == 0
+
+
+@pytest.mark.root
+def test_a_disk_that_fills_up_has_the_exit_code_of_the_worker(place, tmp_path):
+    with small_disk(tmp_path / "disk", 300) as disk:
+        words = flags(place, "--results", disk, "--epochs", 3)
+        command = [sys.executable, "-m", "harness", "train", "imseg", *map(str, words)]
+        with subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as started:
+            while started.poll() is None and not list(disk.glob("imseg/.*/trace/files.json")):
+                time.sleep(0.01)
+            with suppress(OSError), (disk / "fill").open("wb", buffering=0) as fill:
+                while True:
+                    fill.write(bytes(4096))
+            said, heard = started.communicate(timeout=120)
+        done = subprocess.CompletedProcess(command, started.returncode, said, heard)
+        assert refused(done, 7, "cannot write", "No space left")
 
 
 def test_dry_run_writes_nothing(tmp_path):

@@ -103,6 +103,10 @@ def test_a_worker_that_left_nothing_gives_a_result_of_nulls(tmp_path):
     assert result.metrics.au.value is None
     assert result.losses == []
     assert result.losses_accelerator_s is None
+    volume = result.metrics.bytes
+    assert (volume.asked, volume.returned, volume.device.value, volume.page_cache) == (None,) * 4
+    evidence = {item.name: item.value for item in result.verdict.evidence}
+    assert {name for name, value in evidence.items() if value is not None} == {"threshold_au"}
     assert result.verdict.outcome == "withheld"
     assert read_result(write_result(result, tmp_path)) == result
 

@@ -89,6 +89,10 @@ def test_a_run_without_rows_is_told_without_figures():
     assert page.figure_count == 0
     assert (page.au, page.au_share) == ("unknown", None)
     assert "nothing to draw" in render_page(page)
+    (bytes_table,) = [t for s in page.sections if s.anchor == "bytes" for t in s.tables]
+    assert bytes_table.rows == (("measured epochs", *("unknown",) * 4),)
+    lost = {row[0]: row[1] for row in page.evidence.rows}["lost time"]
+    assert lost == "unknown"
 
 
 def test_an_epoch_cut_short_is_shown_and_not_counted():

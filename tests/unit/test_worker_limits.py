@@ -5,11 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from dsgen.manifest import read_manifest
 from harness.worker import memory
 from harness.worker.capacity import rows_of_reader
-from harness.worker.cores import quota_cores, usable_cores
+from harness.worker.cores import usable_cores
+from harness.worker.failure import MemoryShortError
 from harness.worker.io import DataCalls
+from harness.worker.memory import available_bytes
 from harness.worker.record import ROW
+from harness.worker.training import plan
 from tests.unit.worker_run import load_json, make_data_set, make_spec, run_worker
 
 
@@ -22,16 +26,39 @@ def test_usable_cores_follow_the_affinity_mask():
         os.sched_setaffinity(0, allowed)
 
 
+@pytest.fixture
+def groups(tmp_path):
+    """Return a function that puts this process into a group, with files that set limits."""
+
+    def make(line, files):
+        (tmp_path / "self").mkdir(exist_ok=True)
+        (tmp_path / "self" / "cgroup").write_text(f"{line}\n")
+        (tmp_path / "meminfo").write_text("MemAvailable:    8000000 kB\n")
+        for name, text in files.items():
+            path = tmp_path / "groups" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{text}\n")
+        return tmp_path, tmp_path / "groups"
+
+    return make
+
+
+V1 = {"cpu/a/b/cpu.cfs_period_us": 100000, "cpu/a/cpu.cfs_period_us": 100000}
+
+
 @pytest.mark.parametrize(
-    ("text", "cores"), [("max 100000", os.cpu_count()), ("-1 100000", os.cpu_count())]
+    ("line", "files", "cores"),
+    [
+        ("0::/a/b", {"a/b/cpu.max": "max 100000"}, None),
+        ("0::/a/b", {"a/b/cpu.max": "150000 100000", "cpu.max": "max 100000"}, 1),
+        ("0::/a/b", {"a/b/cpu.max": "900000 100000", "a/cpu.max": "50000 100000"}, 1),
+        ("1:cpu:/a/b", {"cpu/a/b/cpu.cfs_quota_us": -1, **V1}, None),
+        ("1:cpu:/a/b", {"cpu/a/b/cpu.cfs_quota_us": 100000, **V1}, 1),
+        ("1:cpu:/a/b", {"cpu/a/cpu.cfs_quota_us": 100000, **V1}, 1),
+    ],
 )
-def test_no_quota_allows_every_core(text, cores):
-    assert quota_cores(text) == cores
-
-
-def test_a_quota_counts_whole_cores():
-    assert quota_cores("50000 100000") == 0
-    assert quota_cores("350000 100000") == 3
+def test_the_tightest_quota_of_the_own_groups_counts_in_whole_cores(groups, line, files, cores):
+    assert usable_cores(*groups(line, files)) == (cores or len(os.sched_getaffinity(0)))
 
 
 def test_ranks_spin_only_with_a_core_each(tmp_path):
@@ -45,14 +72,26 @@ def test_ranks_spin_only_with_a_core_each(tmp_path):
         assert (spin["cpu_ns"] > 100_000) is used
 
 
-def test_a_control_groups_limit_counts(tmp_path, monkeypatch):
-    limit = tmp_path / "memory.max"
-    monkeypatch.setattr(memory, "_LIMITS", (limit,))
-    free = memory.available_bytes()
-    limit.write_text("max\n")
-    assert memory.available_bytes() == pytest.approx(free, rel=0.5)
-    limit.write_text("1000000\n")
-    assert memory.available_bytes() == 1_000_000
+@pytest.mark.parametrize(
+    ("line", "files", "limit_bytes"),
+    [
+        ("0::/a/b", {"a/b/memory.max": "max"}, 8_192_000_000),
+        ("0::/a/b", {"a/memory.max": 1_000_000, "memory.max": 2_000_000}, 1_000_000),
+        ("4:memory:/a", {"memory/a/memory.limit_in_bytes": 3_000_000}, 3_000_000),
+        ("4:memory:/a", {"memory/memory.limit_in_bytes": 4_000_000}, 4_000_000),
+    ],
+)
+def test_the_tightest_memory_limit_of_the_own_groups_counts(groups, line, files, limit_bytes):
+    assert available_bytes(*groups(line, files)) == limit_bytes
+
+
+def test_many_processes_need_memory_of_their_own(tmp_path, monkeypatch):
+    data_dir = make_data_set(tmp_path / "data", train=8, side=16)
+    spec = make_spec(tmp_path, data_dir, accelerators=8)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 350_000_000)
+    reading = plan(spec, read_manifest(data_dir))
+    with pytest.raises(MemoryShortError, match=r"for 9 processes.*use fewer accelerators"):
+        memory.check_memory(spec, reading, checkpoint_calls=0)
 
 
 @pytest.mark.parametrize("workers", [1, 3, 4])

@@ -4,14 +4,20 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
 from dsgen.lock import hold_exclusive, hold_shared
+from harness.worker import crew
+from harness.worker.failure import RankDiedError
 from harness.worker.spec import StepTime
+from harness.worker.training import run_training
 from tests.unit.worker_run import (
+    REPOSITORY,
+    command,
     load,
     load_json,
     make_data_set,
@@ -241,4 +247,62 @@ def test_buffers_that_do_not_fit_are_refused(tmp_path):
         entry["bytes"] = 10**13
     (data_dir / "manifest.json").write_text(json.dumps(document))
     message = refused(tmp_path, make_spec(tmp_path, data_dir), 9)
-    assert "1 readers keep 20 TB of buffers" in message
+    assert "20 TB for the buffers of 1 readers" in message
+    assert "--buffer fresh" in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"loader_workers": 1, "prefetch_batches": 10**6}, ("1000001 batches", "fewer prefetch")),
+        ({"epochs": 10**11}, ("what is recorded", "use fewer epochs")),
+        ({"epochs": 10**11, "eval_from": 1}, ("what is recorded", "use fewer epochs")),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_what_makes_it_less(tmp_path, data_dir, changes, words):
+    message = refused(tmp_path, make_spec(tmp_path, data_dir, **changes), 9)
+    for word in (*words, "of memory is available"):
+        assert word in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_too_few_open_files_are_refused_with_the_figures(tmp_path, data_dir):
+    spec = make_spec(tmp_path, data_dir, accelerators=2, loader_workers=1)
+    limit = ("prlimit", "--nofile=16")
+    done = subprocess.run(
+        [*limit, *command(tmp_path, spec)], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert done.returncode == 2, done.stderr
+    assert "the limit is 16" in done.stderr
+    assert "ulimit -n" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_soft_limit_of_open_files_is_raised(tmp_path, data_dir):
+    spec = make_spec(tmp_path, data_dir, accelerators=2, loader_workers=1)
+    limit = ("prlimit", "--nofile=16:1024")
+    done = subprocess.run(
+        [*limit, *command(tmp_path, spec)], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_summary_that_cannot_be_written_does_not_hide_why_the_run_failed(tmp_path, data_dir):
+    spec = make_spec(tmp_path, data_dir, step_time=StepTime(mean_s=float("nan"), sd_s=0.0))
+    (tmp_path / "out" / "worker.json" / "in-the-way").mkdir(parents=True)
+    done = run_worker(tmp_path, spec)
+    assert done.returncode == 8
+    assert "rank 0 died" in done.stderr.splitlines()[-1]
+
+
+def test_a_rank_that_cannot_be_started_is_named(tmp_path, data_dir, monkeypatch):
+    def no_process(_self, rank):
+        if rank == 1:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return fork(_self, rank)
+
+    fork = crew.Crew._fork
+    monkeypatch.setattr(crew.Crew, "_fork", no_process)
+    spec = make_spec(tmp_path, data_dir, accelerators=2)
+    with pytest.raises(RankDiedError, match=r"cannot be started: rank 1 .*ulimit -u"):
+        run_training(spec, lambda _: None)

@@ -234,7 +234,7 @@ class InstantReading:
 
     files = ()
     steps_per_epoch = train_samples = 60
-    calls_per_sample = memory_bytes = 0
+    calls_per_sample = reader_bytes = slot_bytes = 0
 
     def train(self, _epoch, _rank):
         return [Batch(step=step, samples=(0,)) for step in range(1, 61)]

@@ -23,6 +23,15 @@ class CgroupLimits:
     cpus: float | None
 
 
+def own_limits(proc: Path = Path("/proc"), root: Path = Path("/sys/fs/cgroup")) -> CgroupLimits:
+    """Return the limits of this process; a kernel without control groups sets none."""
+    try:
+        groups = (proc / "self" / "cgroup").read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        groups = ""
+    return read_limits(groups, root)
+
+
 def read_limits(groups: str, root: Path) -> CgroupLimits:
     """Return the limits of the groups that /proc/self/cgroup names, read below `root`.
 

@@ -1,0 +1,41 @@
+"""What a job's end comes to: one line with a next step, whatever ended it."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from harness.engine import Job, JobExit
+from harness.errors import JobError
+from harness.run import check_exit
+
+JOB = Job(
+    name="train-imseg",
+    arguments=("-m", "harness.worker"),
+    mounts=(),
+    log=Path("/r/log"),
+    timeout_s=5.0,
+)
+SILENT = SimpleNamespace(progress=SimpleNamespace(last_error=None))
+
+
+@pytest.mark.parametrize(
+    ("ended", "code", "words"),
+    [
+        (JobExit(code=137), 8, ("killed by SIGKILL (it said nothing)", "check the memory")),
+        (JobExit(code=139, tail=("bad",)), 8, ("killed by SIGSEGV (bad)", "see the log")),
+        (JobExit(code=1), 8, ("exit code 1 (it said nothing)", "see the log")),
+        (JobExit(code=137, out_of_memory=True), 9, ("out of memory", "--memory")),
+        (JobExit(code=137, timed_out=True), 10, ("time limit", "raise --max-duration")),
+    ],
+)
+def test_the_end_of_a_job_is_told_with_a_next_step(ended, code, words):
+    with pytest.raises(JobError) as caught:
+        check_exit(SILENT, JOB, ended, Path("/r/log"))
+    assert caught.value.exit_code == code
+    for word in (*words, "train-imseg, log /r/log; "):
+        assert word in str(caught.value)
+
+
+def test_the_end_of_a_job_that_did_its_work_is_not_told():
+    check_exit(SILENT, JOB, JobExit(code=0), Path("/r/log"))
