@@ -35,6 +35,8 @@ def run_training(spec: WorkerSpec, emit: Emit) -> None:
         check_memory(spec, reading)
         _make_directories(out_dir)
         checkpoint = _checkpoint(spec, reading)
+        if checkpoint is not None:
+            checkpoint.remove_stale()
         traced = [*reading.files, *([checkpoint.file] if checkpoint else [])]
         write_files(out_dir / "trace" / "files.json", traced)
         _run(spec, reading, checkpoint, emit)
