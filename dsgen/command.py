@@ -12,9 +12,8 @@ from typing import NoReturn
 from dsgen.errors import EXIT_CODE_MEANING, ExitCode, FeedrateError, StopRequested, UsageError
 from dsgen.events import Emit
 from dsgen.events import error as error_event
+from dsgen.signals import STOPPING, heeded
 from dsgen.size import parse_size
-
-_STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -51,7 +50,7 @@ def run_command(
     when_stopped: str = "stopped; the same command continues",
 ) -> ExitCode:
     """Call `run`, and turn expected failures and signals into a line and an exit code."""
-    before = {number: signal.signal(number, _stop) for number in _STOPPING}
+    before = {number: signal.signal(number, _stop) for number in heeded()}
     try:
         return run()
     except FeedrateError as error:
@@ -77,13 +76,13 @@ def run_command(
 
 
 def leave_when_stopped() -> None:
-    """Let SIGINT and SIGTERM end this process at once: there is nothing yet to put away."""
-    for number in _STOPPING:
+    """Let the signals that stop end this process at once: there is nothing yet to put away."""
+    for number in heeded():
         signal.signal(number, lambda number, _: os._exit(128 + number))
 
 
 def _stop(number: int, _: FrameType | None) -> None:
-    for other in _STOPPING:
+    for other in STOPPING:
         signal.signal(other, signal.SIG_IGN)  # putting away is not interrupted again
     raise StopRequested(number)
 

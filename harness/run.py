@@ -10,6 +10,7 @@ from dsgen.directory import check_complete
 from dsgen.errors import ExitCode, FeedrateError
 from dsgen.layout import Layout
 from dsgen.manifest import read_manifest
+from dsgen.signals import STOPPING
 from dsgen.size import echo_size, format_size, parse_size
 from dsgen.workloads import plan
 from harness.conclude import Ending, conclude
@@ -20,8 +21,6 @@ from harness.result import RESULT_NAME, Result
 from harness.setting import Setting
 from harness.target import create_directory
 from harness.worker.spec import WorkerSpec
-
-_STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 def planned(config: Config) -> Layout:
@@ -120,7 +119,7 @@ def train(setting: Setting, directory: Path) -> ExitCode:
         create_directory(partial / name)
     ending = _run_ranks(setting, directory, partial, home / run_id)
     # From here to the rename nothing may be cut short: a signal waits until the result stands.
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in _STOPPING}
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in STOPPING}
     try:
         result = conclude(setting, manifest, directory, partial, run_id, started, ending)
         partial.rename(home / run_id)

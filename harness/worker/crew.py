@@ -9,6 +9,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkContext, ForkProcess
 
 from dsgen.errors import ExitCode, FeedrateError
+from dsgen.signals import STOPPING
 from harness.worker.failure import RankDiedError, RankError
 from harness.worker.loop import Job
 from harness.worker.rank import Outcome, run_rank
@@ -59,13 +60,12 @@ class Crew:
 
     def start(self) -> None:
         """Fork every rank."""
-        signals = {signal.SIGINT, signal.SIGTERM}
-        signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # until a rank has its own handlers
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # until a rank has its own handlers
         try:
             for rank in range(self._job.spec.accelerators):
                 self.members.append(self._fork(rank))
         finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
     def watch(self, tick: Callable[[], None]) -> None:
         """Return when every rank has ended well; call `tick` about once a second meanwhile.

@@ -1,0 +1,92 @@
+"""Whatever ends a run from outside: a result stands, an exit code says what it was."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+
+from dsgen.choices import Wanted
+from dsgen.signals import STOPPING
+from dsgen.workloads import plan
+from dsgen.write import generate
+from tests.unit.test_harness_refusals import ROOT, flags, results
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Return what `--data` names: a small data set is there."""
+    root = tmp_path_factory.mktemp("endings") / "data"
+    layout = plan("imseg", size_bytes=500_000_000, seed=1, wanted=Wanted(law="small"))
+    generate(layout, root / "imseg-npy-500MB-small-s1", processes=2, emit=lambda _: None)
+    return root
+
+
+@pytest.fixture
+def words(tmp_path, data):
+    """Return the words that train, with results below tmp_path, and more added."""
+
+    def make(*more, verb="train"):
+        return [verb, "imseg", *flags(tmp_path, "--data", data, *more)]
+
+    return make
+
+
+def popen(words, **options):
+    return subprocess.Popen(
+        [sys.executable, "-m", "harness", *map(str, words)],
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        **options,
+    )
+
+
+def hangup(action):
+    """Return what a child does first, whatever this process was started with."""
+    return lambda: signal.signal(signal.SIGHUP, action)
+
+
+@contextmanager
+def training(words, action=signal.SIG_DFL):
+    """Start a training, and go on once it has begun."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with popen(words, **pipes, preexec_fn=hangup(action)) as child:
+        try:
+            assert any(line.startswith("train epoch") for line in child.stderr)
+            yield child
+        finally:
+            child.kill()
+
+
+@pytest.mark.parametrize("number", STOPPING)
+def test_a_stopped_training_leaves_an_interrupted_result(number, words, tmp_path):
+    with training(words("--epochs", 1000)) as child:
+        child.send_signal(number)
+        said, _ = child.communicate(timeout=60)
+    assert child.returncode == 128 + number
+    (path,) = results(tmp_path)
+    assert said == f"{path}\n"
+    result = json.loads(path.read_text())
+    assert result["status"] == "interrupted"
+    assert result["exit_code"] == 128 + number
+
+
+def test_under_nohup_a_training_goes_on_when_the_terminal_goes(words, tmp_path):
+    with training(words("--epochs", 2), signal.SIG_IGN) as child:
+        child.send_signal(signal.SIGHUP)
+        child.communicate(timeout=60)
+    assert child.returncode == 0
+    (path,) = results(tmp_path)
+    assert json.loads(path.read_text())["status"] == "ok"
+
+
+def test_every_exit_code_of_a_signal_is_listed():
+    from dsgen.command import exit_codes
+
+    for number in STOPPING:
+        assert f"  {128 + number} " in exit_codes()
+        assert number.name in exit_codes()
