@@ -9,9 +9,17 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
-from dsgen.errors import EXIT_CODE_MEANING, ExitCode, FeedrateError, StopRequested, UsageError
+from dsgen.errors import (
+    EXIT_CODE_MEANING,
+    ExitCode,
+    FeedrateError,
+    PathError,
+    StopRequested,
+    UsageError,
+)
 from dsgen.events import Emit
 from dsgen.events import error as error_event
+from dsgen.outlet import standard_outlets
 from dsgen.signals import STOPPING, heeded
 from dsgen.size import parse_size
 
@@ -49,7 +57,24 @@ def run_command(
     emit_error: Emit | None = None,
     when_stopped: str = "stopped; the same command continues",
 ) -> ExitCode:
-    """Call `run`, and turn expected failures and signals into a line and an exit code."""
+    """Call `run`, and turn expected failures and signals into a line and an exit code.
+
+    Nothing that `run` prints can end it. Output that is lost is an error only if somebody may miss
+    it (a full disk, not a reader that has gone), and if nothing else went wrong.
+    """
+    with standard_outlets() as (output, _):
+        code = _answer(run, emit_error, when_stopped)
+        output.flush()
+        if output.missed and code is ExitCode.DONE:
+            what = f"cannot write to standard output ({output.missed})"
+            then = "what was asked for is done"
+            lost = PathError(what, where=f"its last line, {output.last}", then=then)
+            sys.stderr.write(f"error: {lost}\n")
+            return lost.exit_code
+        return code
+
+
+def _answer(run: Callable[[], ExitCode], emit_error: Emit | None, when_stopped: str) -> ExitCode:
     before = {number: signal.signal(number, _stop) for number in heeded()}
     try:
         return run()
@@ -61,10 +86,6 @@ def run_command(
     except StopRequested as stop:
         sys.stderr.write(f"{when_stopped}\n")
         return stop.exit_code
-    except BrokenPipeError:
-        # The reader of our output went away; there is nobody left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.TERMINATED
     except Exception:  # a bug: shown whole, under the exit code that says so
         traceback.print_exc()
         return ExitCode.BUG

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -90,3 +91,58 @@ def test_every_exit_code_of_a_signal_is_listed():
     for number in STOPPING:
         assert f"  {128 + number} " in exit_codes()
         assert number.name in exit_codes()
+
+
+def shell(words, redirection, cwd):
+    """Run the harness in a shell; return the exit code of the harness and what reached stderr."""
+    command = shlex.join([sys.executable, "-m", "harness", *map(str, words)])
+    script = f"{{ {command}; echo $? >code; }} {redirection}"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        script, shell=True, cwd=cwd, env=environment, capture_output=True, text=True, check=True
+    )
+    return int((cwd / "code").read_text()), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flag", "redirection", "code"),
+    [
+        ("--json", "| head -1", 0),
+        ("--json", "| true", 0),
+        ("--epochs=1", "| true", 0),
+        ("--epochs=1", "2>&1 >here | head -1", 0),
+        ("--epochs=1", "2>&1 >here | true", 0),
+        ("--json", ">/dev/full", 7),
+        ("--epochs=1", ">/dev/full", 7),
+        ("--epochs=1", ">here 2>/dev/full", 0),
+        ("--epochs=1", "2>&-", 0),
+        ("--epochs=1", ">&-", 0),
+        ("--json", ">&- 2>&-", 0),
+        ("--require-au=1", "| true", 20),
+        ("--require-au=1", ">/dev/full", 20),
+    ],
+)
+def test_a_run_whose_output_nobody_takes_is_not_lost(flag, redirection, code, words, tmp_path):
+    returned, said = shell(words(flag), redirection, tmp_path)
+    assert returned == code
+    assert "Traceback" not in said
+    assert "Exception" not in said
+    (path,) = results(tmp_path)
+    result = json.loads(path.read_text())
+    assert result["status"] == "ok"
+    if code == 7:
+        assert "No space left on device" in said.splitlines()[-1]
+        assert str(path) in said.splitlines()[-1]
+    if "here" in redirection:
+        assert (tmp_path / "here").read_text() == f"{path}\n"
+
+
+@pytest.mark.parametrize("flag", ["--json", "--cache=cold"])
+@pytest.mark.parametrize(
+    "redirection", ["| true", "2>&1 | true", ">/dev/full", "2>/dev/full", "2>&-", ">&-", ">&- 2>&-"]
+)
+def test_a_failure_that_nobody_reads_has_its_exit_code(flag, redirection, words, tmp_path):
+    returned, said = shell(words("--data", tmp_path / "none", flag), redirection, tmp_path)
+    assert returned == 6
+    assert "Traceback" not in said
+    assert "Exception" not in said
