@@ -11,7 +11,7 @@ from dsgen.__main__ import main as dsgen_main
 from dsgen.command import OneLineParser, exit_codes, run_command
 from dsgen.directory import check_capacity
 from dsgen.errors import ExitCode
-from dsgen.events import emit_json
+from dsgen.events import data_set, emit_json
 from dsgen.workloads import WORKLOADS
 from harness.config import Config, resolve
 from harness.engine import Engine
@@ -71,7 +71,7 @@ def _work(steps: Sequence[str], options: argparse.Namespace, command: tuple[str,
         directory = generate(setting) if "generate" in steps else data_set_directory(config)
         if "train" in steps:
             return train(setting, directory)
-    print(directory, flush=True)
+        progress.end(data_set(str(directory)))
     return ExitCode.DONE
 
 

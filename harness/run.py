@@ -6,6 +6,7 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 
+from dsgen import events
 from dsgen.directory import check_complete
 from dsgen.errors import ExitCode, FeedrateError
 from dsgen.layout import Layout
@@ -98,7 +99,7 @@ def generate(setting: Setting) -> Path:
 
 
 def train(setting: Setting, directory: Path) -> ExitCode:
-    """Train over the data set in `directory`, print the path of result.json, return its exit code.
+    """Train over the data set in `directory`, say where result.json lies, return its exit code.
 
     The result is written whatever ends the training; only then is an error raised.
 
@@ -132,7 +133,7 @@ def train(setting: Setting, directory: Path) -> ExitCode:
             signal.signal(number, handler)
     path = home / run_id / RESULT_NAME
     setting.progress.say(result.verdict.sentence)
-    print(path, flush=True)
+    setting.progress.end(events.result(str(path), result.exit_code))
     _raise_again(ending, result, path)
     return ExitCode(result.exit_code)
 

@@ -146,3 +146,42 @@ def test_a_failure_that_nobody_reads_has_its_exit_code(flag, redirection, words,
     assert returned == 6
     assert "Traceback" not in said
     assert "Exception" not in said
+
+
+def heard(words):
+    """Return the exit code and the events of a command that takes --json."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with popen([*words, "--json"], **pipes) as child:
+        said, _ = child.communicate(timeout=60)
+    return child.returncode, [json.loads(line) for line in said.splitlines()]
+
+
+def test_with_json_all_of_standard_output_is_events(words, tmp_path):
+    code, events = heard(words("--require-au", 1))
+    (path,) = results(tmp_path)
+    assert code == 20
+    assert events[-1] == {"kind": "result", "path": str(path), "exit_code": 20}
+    notices = [event["text"] for event in events if event["kind"] == "notice"]
+    assert notices[0].startswith("target  ")
+    assert notices[-1] == json.loads(path.read_text())["verdict"]["sentence"]
+    assert "train" in {event["kind"] for event in events}
+
+
+def test_with_json_a_data_set_is_an_event(words, data):
+    code, events = heard(words(verb="generate"))
+    assert code == 0
+    assert events[-1] == {"kind": "data_set", "path": str(data / "imseg-npy-500MB-small-s1")}
+
+
+def test_with_json_a_plan_is_notices(words):
+    code, events = heard(words("--dry-run"))
+    assert code == 0
+    assert {event["kind"] for event in events} == {"notice"}
+    assert any("6 training and 2 evaluation samples" in event["text"] for event in events)
+
+
+def test_with_json_a_failure_is_the_last_event(words, tmp_path):
+    code, events = heard(words("--data", tmp_path / "none"))
+    assert code == 6
+    assert events[-1]["kind"] == "error"
+    assert events[-1]["exit_code"] == 6
