@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from types import FrameType
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from dsgen.errors import (
     EXIT_CODE_MEANING,
@@ -22,6 +22,8 @@ from dsgen.events import error as error_event
 from dsgen.outlet import standard_outlets
 from dsgen.signals import STOPPING, heeded
 from dsgen.size import parse_size
+
+CONTINUES: Final = "stopped; the same command continues"
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -55,7 +57,7 @@ def run_command(
     run: Callable[[], ExitCode],
     *,
     emit_error: Emit | None = None,
-    when_stopped: str = "stopped; the same command continues",
+    when_stopped: str = CONTINUES,
 ) -> ExitCode:
     """Call `run`, and turn expected failures and signals into a line and an exit code.
 
@@ -84,7 +86,7 @@ def _answer(run: Callable[[], ExitCode], emit_error: Emit | None, when_stopped: 
             emit_error(error_event(error.exit_code, str(error)))
         return error.exit_code
     except StopRequested as stop:
-        sys.stderr.write(f"{when_stopped}\n")
+        sys.stderr.write(f"{stop.left or when_stopped}\n")
         return stop.exit_code
     except Exception:  # a bug: shown whole, under the exit code that says so
         traceback.print_exc()

@@ -93,8 +93,13 @@ class WriterDiedError(DsgenError):
 
 
 class StopRequested(BaseException):
-    """One of `dsgen.signals`: `finally` blocks put everything away; the exit code says which."""
+    """One of `dsgen.signals`: `finally` blocks put everything away; the exit code says which.
 
-    def __init__(self, signal_number: int) -> None:
+    `left` says what it leaves behind, for who raises it again; nothing where that is as always.
+    """
+
+    def __init__(self, signal_number: int, *, left: str = "") -> None:
         super().__init__(signal_number)
+        self.signal_number = signal_number
+        self.left = left
         self.exit_code = ExitCode(128 + signal_number)

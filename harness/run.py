@@ -107,7 +107,7 @@ def train(setting: Setting, directory: Path) -> ExitCode:
         DataSetError: there is no complete data set.
         JobError: the training failed, with its exit code.
         ResultError: the self-check failed, or the result cannot be written.
-        StopRequested: as it came.
+        StopRequested: as it came, and where the result lies.
     """
     manifest = read_manifest(directory)
     check_complete(manifest, directory)
@@ -223,7 +223,8 @@ def worker_spec(config: Config, directory: Path, out: Path) -> WorkerSpec:
 
 def _raise_again(ending: Ending, result: Result, path: Path) -> None:
     if ending.stop is not None:
-        raise ending.stop
+        left = f"stopped; the interrupted result is {path}"
+        raise StopRequested(ending.stop.signal_number, left=left) from ending.stop
     if ending.error is not None:
         raise ending.error
     if result.exit_code == ExitCode.RESULT:

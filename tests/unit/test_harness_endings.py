@@ -14,6 +14,7 @@ from dsgen.choices import Wanted
 from dsgen.signals import STOPPING
 from dsgen.workloads import plan
 from dsgen.write import generate
+from harness.commands import main
 from tests.unit.test_harness_refusals import ROOT, flags, results
 
 
@@ -67,9 +68,11 @@ def training(words, action=signal.SIG_DFL):
 def test_a_stopped_training_leaves_an_interrupted_result(number, words, tmp_path):
     with training(words("--epochs", 1000)) as child:
         child.send_signal(number)
-        said, _ = child.communicate(timeout=60)
+        said, told = child.communicate(timeout=60)
     assert child.returncode == 128 + number
     (path,) = results(tmp_path)
+    assert told.splitlines()[-1] == f"stopped; the interrupted result is {path}"
+    assert "the same command continues" not in told
     assert said == f"{path}\n"
     result = json.loads(path.read_text())
     assert result["status"] == "interrupted"
@@ -185,3 +188,26 @@ def test_with_json_a_failure_is_the_last_event(words, tmp_path):
     assert code == 6
     assert events[-1]["kind"] == "error"
     assert events[-1]["exit_code"] == 6
+
+
+@pytest.mark.parametrize(
+    ("verb", "told"),
+    [
+        ("train", "stopped before the training began"),
+        ("generate", "stopped; the same command continues"),
+        ("benchmark", "stopped; the same command continues"),
+    ],
+)
+def test_what_continues_is_said_to_and_nothing_else(verb, told, words, monkeypatch, capsys):
+    def stop(*_, **_more):
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("harness.commands.choose_engine", stop)
+    before = {number: signal.getsignal(number) for number in STOPPING}
+    try:
+        code = main([str(word) for word in words(verb=verb)])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert code == 143
+    assert capsys.readouterr().err.splitlines()[-1] == told
