@@ -7,14 +7,23 @@ import sys
 import traceback
 from collections.abc import Callable
 from types import FrameType
-from typing import NoReturn
+from typing import Final, NoReturn
 
-from dsgen.errors import EXIT_CODE_MEANING, ExitCode, FeedrateError, StopRequested, UsageError
+from dsgen.errors import (
+    EXIT_CODE_MEANING,
+    ExitCode,
+    FeedrateError,
+    PathError,
+    StopRequested,
+    UsageError,
+)
 from dsgen.events import Emit
 from dsgen.events import error as error_event
+from dsgen.outlet import standard_outlets
+from dsgen.signals import STOPPING, heeded
 from dsgen.size import parse_size
 
-_STOPPING = (signal.SIGINT, signal.SIGTERM)
+CONTINUES: Final = "stopped; the same command continues"
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -48,10 +57,27 @@ def run_command(
     run: Callable[[], ExitCode],
     *,
     emit_error: Emit | None = None,
-    when_stopped: str = "stopped; the same command continues",
+    when_stopped: str = CONTINUES,
 ) -> ExitCode:
-    """Call `run`, and turn expected failures and signals into a line and an exit code."""
-    before = {number: signal.signal(number, _stop) for number in _STOPPING}
+    """Call `run`, and turn expected failures and signals into a line and an exit code.
+
+    Nothing that `run` prints can end it. Output that is lost is an error only if somebody may miss
+    it (a full disk, not a reader that has gone), and if nothing else went wrong.
+    """
+    with standard_outlets() as (output, _):
+        code = _answer(run, emit_error, when_stopped)
+        output.flush()
+        if output.missed and code is ExitCode.DONE:
+            what = f"cannot write to standard output ({output.missed})"
+            then = "what was asked for is done"
+            lost = PathError(what, where=f"its last line, {output.last}", then=then)
+            sys.stderr.write(f"error: {lost}\n")
+            return lost.exit_code
+        return code
+
+
+def _answer(run: Callable[[], ExitCode], emit_error: Emit | None, when_stopped: str) -> ExitCode:
+    before = {number: signal.signal(number, _stop) for number in heeded()}
     try:
         return run()
     except FeedrateError as error:
@@ -60,12 +86,8 @@ def run_command(
             emit_error(error_event(error.exit_code, str(error)))
         return error.exit_code
     except StopRequested as stop:
-        sys.stderr.write(f"{when_stopped}\n")
+        sys.stderr.write(f"{stop.left or when_stopped}\n")
         return stop.exit_code
-    except BrokenPipeError:
-        # The reader of our output went away; there is nobody left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.TERMINATED
     except Exception:  # a bug: shown whole, under the exit code that says so
         traceback.print_exc()
         return ExitCode.BUG
@@ -77,13 +99,13 @@ def run_command(
 
 
 def leave_when_stopped() -> None:
-    """Let SIGINT and SIGTERM end this process at once: there is nothing yet to put away."""
-    for number in _STOPPING:
+    """Let the signals that stop end this process at once: there is nothing yet to put away."""
+    for number in heeded():
         signal.signal(number, lambda number, _: os._exit(128 + number))
 
 
 def _stop(number: int, _: FrameType | None) -> None:
-    for other in _STOPPING:
+    for other in STOPPING:
         signal.signal(other, signal.SIG_IGN)  # putting away is not interrupted again
     raise StopRequested(number)
 

@@ -24,6 +24,7 @@ class ExitCode(IntEnum):
     REGRESSION = 21
     NOT_COMPARABLE = 22
     BUG = 70
+    HUNG_UP = 129
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -44,6 +45,7 @@ EXIT_CODE_MEANING = {
     ExitCode.REGRESSION: "regression",
     ExitCode.NOT_COMPARABLE: "results not comparable",
     ExitCode.BUG: "a bug, with its traceback",
+    ExitCode.HUNG_UP: "hung up (SIGHUP): the terminal or the connection was closed",
     ExitCode.INTERRUPTED: "interrupted (SIGINT)",
     ExitCode.TERMINATED: "terminated (SIGTERM)",
 }
@@ -91,8 +93,13 @@ class WriterDiedError(DsgenError):
 
 
 class StopRequested(BaseException):
-    """SIGINT or SIGTERM: `finally` blocks put everything away; the exit code says which it was."""
+    """One of `dsgen.signals`: `finally` blocks put everything away; the exit code says which.
 
-    def __init__(self, signal_number: int) -> None:
+    `left` says what it leaves behind, for who raises it again; nothing where that is as always.
+    """
+
+    def __init__(self, signal_number: int, *, left: str = "") -> None:
         super().__init__(signal_number)
+        self.signal_number = signal_number
+        self.left = left
         self.exit_code = ExitCode(128 + signal_number)

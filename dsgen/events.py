@@ -5,7 +5,6 @@ sentences instead. Every event has a `kind`; counts are running totals, never di
 """
 
 import json
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,8 +13,12 @@ Emit = Callable[[Mapping[str, Any]], None]
 
 def emit_json(event: Mapping[str, Any]) -> None:
     """Write one event as a line of JSON and flush it."""
-    sys.stdout.write(json.dumps(event, separators=(",", ":")) + "\n")
-    sys.stdout.flush()
+    print(event_line(event), flush=True)
+
+
+def event_line(event: Mapping[str, Any]) -> str:
+    """Return the line that an event is, without its end."""
+    return json.dumps(event, separators=(",", ":"))
 
 
 def progress(task: str, done_bytes: int, total_bytes: int) -> dict[str, Any]:
@@ -26,6 +29,16 @@ def progress(task: str, done_bytes: int, total_bytes: int) -> dict[str, Any]:
 def notice(text: str) -> dict[str, Any]:
     """Return the event of a sentence that the user should read."""
     return {"kind": "notice", "text": text}
+
+
+def data_set(path: str) -> dict[str, Any]:
+    """Return the event that a data set is complete, and where."""
+    return {"kind": "data_set", "path": path}
+
+
+def result(path: str, exit_code: int) -> dict[str, Any]:
+    """Return the event that a result stands at `path`; the run will end with `exit_code`."""
+    return {"kind": "result", "path": path, "exit_code": exit_code}
 
 
 def error(exit_code: int, text: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from multiprocessing.context import ForkProcess
 from typing import Any, TypeVar, cast
 
 from dsgen.errors import ExitCode, FeedrateError, WriterDiedError
+from dsgen.signals import STOPPING
 
 Task = TypeVar("Task")
 Outcome = TypeVar("Outcome")
@@ -94,9 +95,9 @@ def _serve(
     connection: Connection, parents_end: Connection, work: Callable[[Any], Any], parent: int
 ) -> None:
     die_with_parent(parent)
-    # Ctrl-C reaches the whole group; the parent alone decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # A terminal's Ctrl-C or end reaches the whole group; the parent alone decides what it means.
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_DFL if number is signal.SIGTERM else signal.SIG_IGN)
     parents_end.close()
     while True:
         # None ends the work. A closed pipe would not: later children hold copies of this end.

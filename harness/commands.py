@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 
 from dsgen.__main__ import main as dsgen_main
-from dsgen.command import OneLineParser, exit_codes, run_command
+from dsgen.command import CONTINUES, OneLineParser, exit_codes, run_command
 from dsgen.directory import check_capacity
 from dsgen.errors import ExitCode
-from dsgen.events import emit_json
+from dsgen.events import data_set, emit_json
 from dsgen.workloads import WORKLOADS
 from harness.config import Config, resolve
 from harness.engine import Engine
@@ -38,7 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> ExitCode:
     run: Run = options.run
     command = ("python", "-m", "harness", *words)
     emit = emit_json if getattr(options, "json", False) else None
-    return run_command(partial(run, options, command), emit_error=emit)
+    # A training starts anew; only what makes a data set continues.
+    when_stopped = "stopped before the training began" if words[:1] == ("train",) else CONTINUES
+    return run_command(partial(run, options, command), emit_error=emit, when_stopped=when_stopped)
 
 
 def _work(steps: Sequence[str], options: argparse.Namespace, command: tuple[str, ...]) -> ExitCode:
@@ -71,7 +73,7 @@ def _work(steps: Sequence[str], options: argparse.Namespace, command: tuple[str,
         directory = generate(setting) if "generate" in steps else data_set_directory(config)
         if "train" in steps:
             return train(setting, directory)
-    print(directory, flush=True)
+        progress.end(data_set(str(directory)))
     return ExitCode.DONE
 
 

@@ -87,6 +87,7 @@ class BarDisplay:
             TextColumn("{task.description}", markup=False),
             console=Console(file=stream, force_terminal=True),
             auto_refresh=False,
+            redirect_stdout=False,  # it would come out at our stream
         )
         self._tasks: dict[str, TaskID] = {}
 

@@ -1,14 +1,15 @@
 """What the events of a job look like to the person who waits for it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Annotated, Final, Self, TextIO
+from typing import Annotated, Any, Final, Self, TextIO
 
 import msgspec
 from msgspec import Meta
 
 from dsgen.errors import ExitCode
+from dsgen.events import event_line, notice
 from harness.display import BarDisplay, Display, LineDisplay
 from harness.pace import Pace, rate, time_left
 
@@ -61,8 +62,7 @@ class Progress:
     Args:
         stream: for people, standard error as a rule.
         is_terminal: bars instead of lines.
-        events: where events go on as they came; then nothing is shown of them but what is no
-            event.
+        events: where events go on as they came, and all else as notices; then nothing is shown.
         clock: seconds that only go forward.
     """
 
@@ -110,8 +110,21 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Show a sentence, above bars if there are any; a blank one is left out."""
-        if text.strip():
+        if not text.strip():
+            return
+        if self._events is not None:
+            print(event_line(notice(text)), file=self._events, flush=True)
+        else:
             self._display.say(text)
+
+    def end(self, outcome: Mapping[str, Any]) -> None:
+        """Say where the outcome lies: by its event, or its bare path on standard output."""
+        # Bars would share the line.
+        self._display.__exit__(None, None, None)
+        if self._events is not None:
+            print(event_line(outcome), file=self._events, flush=True)
+        else:
+            print(outcome["path"], flush=True)
 
     def _show(self, event: Event) -> None:
         match event:

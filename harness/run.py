@@ -8,10 +8,12 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 
+from dsgen import events
 from dsgen.directory import check_complete
 from dsgen.errors import ExitCode, FeedrateError
 from dsgen.layout import Layout
 from dsgen.manifest import Manifest, read_manifest
+from dsgen.signals import STOPPING
 from dsgen.size import echo_size, format_size, parse_size
 from dsgen.workloads import plan
 from harness.conclude import Ending, conclude, conclude_report
@@ -23,8 +25,6 @@ from harness.setting import Setting
 from harness.target import create_directory, inspect_target
 from harness.worker.spec import WorkerSpec
 from harness.worker.training import recording_bytes
-
-_STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 def planned(config: Config) -> Layout:
@@ -102,7 +102,7 @@ def generate(setting: Setting) -> Path:
 
 
 def train(setting: Setting, directory: Path) -> ExitCode:
-    """Train over the data set in `directory`, print the path of result.json, return its exit code.
+    """Train over the data set in `directory`, say where result.json lies, return its exit code.
 
     The result is written whatever ends the training; only then is an error raised.
 
@@ -111,7 +111,7 @@ def train(setting: Setting, directory: Path) -> ExitCode:
         JobError: the training failed, with its exit code.
         ResultError: the self-check failed, or the result or its report cannot be written.
         TargetError: there is no space for what will be recorded.
-        StopRequested: as it came.
+        StopRequested: as it came, and where the result lies.
     """
     manifest = read_manifest(directory)
     check_complete(manifest, directory)
@@ -135,7 +135,7 @@ def train(setting: Setting, directory: Path) -> ExitCode:
         result, ending = conclude_report(result, home / run_id, ending)
     path = home / run_id / RESULT_NAME
     setting.progress.say(result.verdict.sentence)
-    print(path, flush=True)
+    setting.progress.end(events.result(str(path), result.exit_code))
     _raise_again(ending, result, path)
     return ExitCode(result.exit_code)
 
@@ -168,7 +168,7 @@ def _unwritten(ending: Ending, partial: Path, error: OSError | ResultError) -> B
 @contextmanager
 def _undisturbed() -> Iterator[None]:
     """Let signals wait."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in _STOPPING}
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in STOPPING}
     try:
         yield
     finally:
@@ -275,7 +275,8 @@ def worker_spec(config: Config, directory: Path, out: Path) -> WorkerSpec:
 
 def _raise_again(ending: Ending, result: Result, path: Path) -> None:
     if ending.stop is not None:
-        raise ending.stop
+        left = f"stopped; the interrupted result is {path}"
+        raise StopRequested(ending.stop.signal_number, left=left) from ending.stop
     if ending.error is not None:
         raise ending.error
     if result.exit_code == ExitCode.RESULT:

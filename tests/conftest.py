@@ -2,10 +2,14 @@
 
 import os
 import shutil
+import signal
 import subprocess
 
 import pytest
 from hypothesis import settings
+
+# Under nohup a hang-up is ignored, and stays so in what tests start, who want to see it heeded.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # How long a law takes is shown by benchmarks, never asserted.
 settings.register_profile("laws", deadline=None)

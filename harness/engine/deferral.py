@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
-Handler = Callable[[int, FrameType | None], Any] | int | None
+from dsgen.signals import heeded
 
-_STOPPING = (signal.SIGINT, signal.SIGTERM)
+Handler = Callable[[int, FrameType | None], Any] | int | None
 
 
 class Deferral:
-    """Within it, SIGINT and SIGTERM wait; they arrive in `let_in`, or at the end.
+    """Within it, the signals that stop wait; they arrive in `let_in`, or at the end.
 
     A handler that raises could otherwise do so between the creation of a thing and the note that
     it exists, or within the `finally` that removes it. Only the main thread runs handlers, so
@@ -49,7 +49,7 @@ class Deferral:
         if threading.current_thread() is not threading.main_thread():
             return
         # Asked anew each time: a handler that ran may have put another in its place.
-        self._handlers = {number: signal.getsignal(number) for number in _STOPPING}
+        self._handlers = {number: signal.getsignal(number) for number in heeded()}
         for number in self._handlers:
             signal.signal(number, self._note)
 

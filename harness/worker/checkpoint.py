@@ -1,6 +1,9 @@
 """The checkpoint that rank 0 leaves behind after the last epoch, in writes as observed."""
 
 import os
+import secrets
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from dsgen.errors import PathError
@@ -9,6 +12,10 @@ from harness.worker.io import DataCalls, TracedFile
 from harness.worker.record import FileClass
 
 NAME = "ckpt_mean_dice"
+
+# A run that was killed leaves its temporary file. Age tells it from one that is being written, on
+# file systems that other hosts write to as well; a lock would not on all of them.
+STALE_S = 24 * 3600.0
 
 # A state dictionary is many small writes and few large ones. This cycle of 21 writes, 4 of them
 # large, has the observed minimum (64) and lower quartile (1,280); its large writes are sized so
@@ -45,18 +52,21 @@ def write_sizes(total_bytes: int) -> list[int]:
 class CheckpointWriter:
     """Writes the checkpoint under a temporary name, flushes it, and gives it its name.
 
-    The file before it is replaced: one is kept. Content is random, so that storage that reduces
-    data cannot take it for less than it is.
+    The temporary name is this run's alone: others may train over the same data set. The file before
+    it is replaced: one is kept. Content is random, so that storage that reduces data cannot take it
+    for less than it is.
     """
 
     def __init__(self, *, directory: Path, size_bytes: int, file_id: int, seed: int) -> None:
+        self._directory = directory
         self._final = directory / NAME
         self._sizes = write_sizes(size_bytes)
         words = named_words("checkpoint", seed).random_raw(-(-max(self._sizes) // 8))
         self._content = memoryview(words.tobytes())
         self.file = TracedFile(
             id=file_id,
-            path=str(directory / f"{NAME}.partial"),
+            # No process id: each container counts its own from 1.
+            path=str(directory / f"{NAME}.{secrets.token_hex(4)}.partial"),
             size_bytes=size_bytes,
             file_class=FileClass.CHECKPOINT,
             role="checkpoint",
@@ -66,6 +76,14 @@ class CheckpointWriter:
     def calls(self) -> int:
         """How many calls a checkpoint takes, a few partial writes included."""
         return 2 * len(self._sizes) + 3
+
+    def remove_stale(self) -> None:
+        """Remove what killed runs left; what cannot be removed is no reason to fail."""
+        oldest_s = time.time() - STALE_S
+        for path in self._directory.glob(f"{NAME}*.partial"):
+            with suppress(OSError):
+                if path.stat().st_mtime < oldest_s:
+                    path.unlink()
 
     def write(self, calls: DataCalls) -> None:
         """Write the checkpoint.

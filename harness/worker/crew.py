@@ -9,6 +9,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkContext, ForkProcess
 
 from dsgen.errors import ExitCode, FeedrateError
+from dsgen.signals import STOPPING
 from harness.worker.failure import RankDiedError, RankError
 from harness.worker.loop import Job
 from harness.worker.rank import Outcome, run_rank
@@ -63,8 +64,7 @@ class Crew:
         Raises:
             RankDiedError: the system allows no further process, or no further open file.
         """
-        signals = {signal.SIGINT, signal.SIGTERM}
-        signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # until a rank has its own handlers
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # until a rank has its own handlers
         try:
             for rank in range(self._job.spec.accelerators):
                 self.members.append(self._fork(rank))
@@ -73,7 +73,7 @@ class Crew:
             then = "raise the limits (ulimit -u, ulimit -n), or use fewer accelerators"
             raise RankDiedError("a rank cannot be started", where=where, then=then) from error
         finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
     def watch(self, tick: Callable[[], None]) -> None:
         """Return when every rank has ended well; call `tick` about once a second meanwhile.

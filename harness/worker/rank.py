@@ -13,6 +13,7 @@ from typing import Literal, NoReturn
 
 from dsgen.errors import ExitCode, FeedrateError, PathError, StopRequested
 from dsgen.parallel import die_with_parent
+from dsgen.signals import STOPPING
 from harness.worker.accelerator import Emulated
 from harness.worker.clock import set_timer_slack, wall_anchor
 from harness.worker.failure import MemoryShortError
@@ -41,8 +42,8 @@ class Outcome:
 def run_rank(job: Job, rank: int, parent: int, connection: Connection) -> NoReturn:
     """Run a rank in a process just forked, send its Outcome, and end the process.
 
-    The fork happens with SIGINT and SIGTERM blocked; they are let in here. A terminal's SIGINT
-    reaches every process: the parent hears it and speaks for all with SIGTERM.
+    The fork happens with the signals that stop blocked; they are let in here. A terminal's SIGINT
+    or SIGHUP reaches every process: the parent hears it and speaks for all with SIGTERM.
 
     Args:
         job: shared by all ranks.
@@ -88,9 +89,9 @@ def _hear_signals() -> None:
     def stop(number: int, _frame: object) -> NoReturn:
         raise StopRequested(number)
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, stop)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+    for number in STOPPING:
+        signal.signal(number, stop if number is signal.SIGTERM else signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
 
 def _train(job: Job, rank: int, outcome: Outcome, kept: list[Training]) -> None:

@@ -41,6 +41,8 @@ def run_training(spec: WorkerSpec, emit: Emit) -> None:
         check_descriptors(spec)
         check_memory(spec, reading, checkpoint_calls=calls)
         _make_directories(out_dir)
+        if checkpoint is not None:
+            checkpoint.remove_stale()
         traced = [*reading.files, *([checkpoint.file] if checkpoint else [])]
         write_files(out_dir / "trace" / "files.json", traced)
         _run(spec, reading, checkpoint, emit)

@@ -83,7 +83,9 @@ def test_writers_die_with_the_process_that_started_them(tmp_path):
         pass  # no stale lock
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_stops_with_its_exit_code_and_leaves_no_process(number, code, tmp_path):
     arguments = command(LARGE, tmp_path / "set")
     child = subprocess.Popen(

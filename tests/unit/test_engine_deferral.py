@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from dsgen.signals import STOPPING
 from harness.engine.deferral import Deferral
 from harness.errors import StopRequested
 
@@ -14,13 +15,13 @@ def handlers():
     def stop(number, _frame):
         raise StopRequested(number)
 
-    before = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
+    before = {n: signal.signal(n, stop) for n in STOPPING}
     yield stop
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", STOPPING)
 def test_a_signal_waits_for_the_end(number):
     done = []
 
@@ -78,3 +79,10 @@ def test_a_thread_may_use_it_too():
     thread.start()
     thread.join()
     assert done == [True]
+
+
+def test_a_hangup_that_nohup_ignores_stays_ignored():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with Deferral() as signals, signals.let_in():
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    signal.raise_signal(signal.SIGHUP)

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ import pytest
 
 from dsgen.choices import Wanted
 from dsgen.manifest import MANIFEST_NAME
+from dsgen.signals import STOPPING
 from dsgen.workloads import plan
 from dsgen.write import generate
 
@@ -334,7 +334,7 @@ def test_dry_run_writes_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", STOPPING)
 def test_a_signal_while_modules_are_loaded_gives_its_exit_code(number):
     """The interpreter names each module as it is loaded, which is when the signal is sent."""
     command = [sys.executable, "-X", "importtime", "-m", "harness", "clean", "--help"]

@@ -156,7 +156,7 @@ def test_the_last_error_is_kept_for_the_exit_code(stream, clock):
     assert "rank 3 died" not in stream.getvalue()
 
 
-def test_events_pass_through_byte_for_byte_and_nothing_else_goes_there(stream, clock):
+def test_events_pass_through_byte_for_byte_and_all_else_is_a_notice(stream, clock):
     passed = io.StringIO()
     lines = [
         '{"kind":"progress","task":"x","done_bytes":1,"total_bytes":2}',
@@ -171,12 +171,16 @@ def test_events_pass_through_byte_for_byte_and_nothing_else_goes_there(stream, c
         progress.line("a warning of a library")
         progress.line('["no event"]')
         progress.say("for people")
-    assert passed.getvalue().splitlines() == lines
-    assert stream.getvalue().splitlines() == [
-        "a warning of a library",
-        '["no event"]',
-        "for people",
+        progress.end(events.result("results/result.json", 20))
+    said = passed.getvalue().splitlines()
+    assert said[: len(lines)] == lines
+    assert [json.loads(line) for line in said[len(lines) :]] == [
+        events.notice("a warning of a library"),
+        events.notice('["no event"]'),
+        events.notice("for people"),
+        {"kind": "result", "path": "results/result.json", "exit_code": 20},
     ]
+    assert stream.getvalue() == ""
     assert progress.last_error.exit_code == 7
 
 
@@ -193,6 +197,15 @@ def test_bars_on_a_terminal_move_and_leave_sentences_above(clock):
     assert "train epoch 2/5 step 5/10 30 %, 100 MB/s" in drawn
     assert "a [red]notice[/red]\n" in drawn
     assert stream.getvalue().rstrip().endswith("\x1b[?25h")  # the cursor is back
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_the_path_of_the_outcome_is_on_standard_output_alone(is_terminal, stream, capsys):
+    with Progress(stream, is_terminal=is_terminal) as progress:
+        progress.line(text_of(events.progress("generate", 0, 16 * GB)))
+        progress.end(events.data_set("data/imseg"))
+    assert capsys.readouterr().out == "data/imseg\n"
+    assert "data/imseg" not in stream.getvalue()
 
 
 def test_a_failure_inside_leaves_the_terminal_in_order():

@@ -1,13 +1,15 @@
 """The checkpoint is written as observed, to the byte, and replaced as a whole."""
 
+import os
 import statistics
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dsgen.errors import PathError
-from harness.worker.checkpoint import NAME, CheckpointWriter, write_sizes
+from harness.worker.checkpoint import NAME, STALE_S, CheckpointWriter, write_sizes
 from harness.worker.io import DataCalls
 from harness.worker.record import Op
 
@@ -81,3 +83,35 @@ def test_a_full_device_leaves_nothing_behind(tmp_path, monkeypatch):
     with pytest.raises(PathError, match="No space left"):
         planned.write(calls())
     assert list(Path(tmp_path).iterdir()) == []
+
+
+def test_two_runs_over_the_same_data_set_both_leave_a_checkpoint(tmp_path, monkeypatch):
+    """The other run writes and renames its own between our last write and our rename."""
+    ours, theirs = writer(tmp_path, 3_000_000), writer(tmp_path, 2_000_000)
+    rename = CheckpointWriter._rename
+
+    def rename_second(self):
+        if self is ours:
+            theirs.write(calls())
+        rename(self)
+
+    monkeypatch.setattr(CheckpointWriter, "_rename", rename_second)
+    ours.write(calls())
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+    assert (tmp_path / NAME).stat().st_size == 3_000_000
+
+
+def test_what_killed_runs_left_is_removed_and_what_is_being_written_is_not(tmp_path):
+    old, fresh = tmp_path / f"{NAME}.0123.partial", tmp_path / f"{NAME}.4567.partial"
+    foreign = tmp_path / "mine.partial"
+    for path in (old, fresh, foreign):
+        path.write_bytes(b"x")
+    then_s = time.time() - STALE_S - 60
+    for path in (old, foreign):
+        os.utime(path, (then_s, then_s))
+    writer(tmp_path, 1000).remove_stale()
+    assert sorted(tmp_path.iterdir()) == sorted([fresh, foreign])
+
+
+def test_no_directory_has_nothing_stale(tmp_path):
+    writer(tmp_path / "absent", 1000).remove_stale()

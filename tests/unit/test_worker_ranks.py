@@ -101,7 +101,9 @@ def test_a_killed_rank_is_named_and_takes_the_others_with_it(tmp_path, data_dir,
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["term", "int"]
+    ("number", "code"),
+    [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)],
+    ids=["term", "int", "hup"],
 )
 @pytest.mark.parametrize("loader_workers", [0, 2])
 def test_a_signal_keeps_what_was_recorded(tmp_path, data_dir, number, code, loader_workers):
