@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -62,8 +62,9 @@ def generate_into(
             f"{layout.samples('eval'):,} evaluation samples, {layout.data_bytes:,} bytes{beside}"
         )
     )
-    if layout.samples("train") <= 1 and layout.data_bytes > size_bytes:
-        emit(notice("the size is below one sample: the data set has one"))
+    smallest = plan(workload, size_bytes=1, seed=seed, wanted=replace(wanted, min_files=0))
+    if size_bytes < layout.data_bytes == smallest.data_bytes:
+        emit(notice("the size is below that of the smallest data set: this is the smallest"))
     generate(layout, directory, processes=processes, emit=emit)
     return ExitCode.DONE
 

@@ -1,13 +1,14 @@
 """What may be in a data set's directory, and whether it can take what is planned."""
 
 import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
 from dsgen.damage import DAMAGE_NAME
 from dsgen.errors import DataSetError, PathError
 from dsgen.journal import JOURNAL_NAME
-from dsgen.layout import Layout, Link, PlannedFile
+from dsgen.layout import Link, PlannedFile
 from dsgen.lock import LOCK_NAME
 from dsgen.manifest import MANIFEST_NAME, Manifest
 from dsgen.size import format_size
@@ -18,6 +19,10 @@ OWN_NAMES = frozenset(
     for name in (MANIFEST_NAME, JOURNAL_NAME, DAMAGE_NAME, LOCK_NAME)
     for suffix in ("", ".partial")
 )
+
+
+# What journal and manifest have about a segment, at most.
+_RECORD_BYTES = 500
 
 
 def partial_name(path: str) -> str:
@@ -31,13 +36,15 @@ def foreign_names(paths: set[str], directory: Path) -> list[str]:
     return sorted(entry.name for entry in directory.iterdir() if entry.name not in ours)
 
 
-def check_unshared(layout: Layout, directory: Path) -> None:
-    """Refuse a directory that holds anything but this data set.
+def check_unshared(own: set[str], directory: Path) -> None:
+    """Refuse a directory that holds anything but `own` files, whatever their names.
 
     Raises:
         PathError: foreign files, the first of them named.
     """
-    foreign = foreign_names(layout.paths, directory)
+    foreign = sorted(
+        entry.name for entry in directory.iterdir() if entry.name not in OWN_NAMES | own
+    )
     if foreign:
         shown = ", ".join(foreign[:3]) + (", ..." if len(foreign) > 3 else "")
         what = f"{len(foreign)} foreign files ({shown})"
@@ -51,12 +58,15 @@ def check_room(files: Iterable[PlannedFile], directory: Path) -> None:
     Raises:
         PathError: less space or fewer inodes than needed.
     """
+    room = os.statvfs(directory)
     needed_bytes = needed_inodes = 0
     for file in files:
         present_bytes = _allocated_bytes(directory, file.path)
-        needed_bytes += max(file.bytes - (present_bytes or 0), 0)
+        # Files take whole blocks, and the journal and the manifest a line a segment.
+        taken_bytes = -(-file.bytes // room.f_frsize) * room.f_frsize
+        needed_bytes += max(taken_bytes - (present_bytes or 0), 0)
+        needed_bytes += _RECORD_BYTES * file.segment_count
         needed_inodes += present_bytes is None
-    room = os.statvfs(directory)
     free_bytes = room.f_bavail * room.f_frsize
     then = "free some, or ask for a smaller size"
     if free_bytes < needed_bytes:
@@ -106,9 +116,12 @@ def check_complete(manifest: Manifest, directory: Path) -> None:
         path = directory / file.path
         where = str(path)
         try:
-            status = path.stat()
+            status = path.lstat()
         except FileNotFoundError as error:
             raise DataSetError("file missing", where=where, then=then) from error
+        if not stat.S_ISREG(status.st_mode):
+            then = "move away what stands there, verify the data set, then generate again"
+            raise DataSetError("no regular file", where=where, then=then)
         if status.st_size != file.bytes:
             what = f"{status.st_size:,} bytes instead of {file.bytes:,}"
             raise DataSetError(what, where=where, then=then)

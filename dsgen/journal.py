@@ -6,12 +6,14 @@ device, so after a crash or a loss of power every line is true, and a torn last 
 
 import json
 import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from dsgen.errors import DataSetError
-from dsgen.layout import Parameters
+from dsgen.layout import Layout, Parameters
 
 JOURNAL_NAME = ".feedrate-journal"
 
@@ -43,7 +45,7 @@ class Journal:
 
     def add(self, written: Written) -> None:
         """Append one segment; it is in the kernel's hands when this returns."""
-        self._stream.write(json.dumps(asdict(written), separators=(",", ":")) + "\n")
+        self._stream.write(_line(asdict(written)))
         self._stream.flush()
 
     def __enter__(self) -> "Journal":
@@ -53,15 +55,16 @@ class Journal:
         self._stream.close()
 
 
-def begin_journal(directory: Path, parameters: Parameters) -> Journal:
-    """Open the journal for appending; a new one starts with the parameters, flushed."""
+def begin_journal(directory: Path, parameters: Parameters, kept: Iterable[Written]) -> Journal:
+    """Open the journal for appending; it starts with the parameters and what is kept, flushed.
+
+    What an earlier journal had beside `kept` is forgotten: its segments are not there any more.
+    """
     path = directory / JOURNAL_NAME
-    kept = _whole_lines(path) if path.exists() else []
-    if not kept:
-        kept = [json.dumps(parameters.as_json(), separators=(",", ":"))]
+    lines = [_line(parameters.as_json()), *(_line(asdict(written)) for written in kept)]
     temporary = path.with_name(f"{JOURNAL_NAME}.partial")
     with temporary.open("w", encoding="utf-8") as stream:
-        stream.writelines(f"{line}\n" for line in kept)
+        stream.writelines(lines)
         stream.flush()
         os.fsync(stream.fileno())
     temporary.rename(path)
@@ -84,9 +87,19 @@ def read_journal(directory: Path) -> tuple[Parameters, dict[tuple[int, int], Wri
         parameters = Parameters(**json.loads(lines[0]))
         written = [Written(**json.loads(line)) for line in lines[1:]]
     except (ValueError, TypeError) as error:
-        then = "delete this one file and generate again"
+        then = "move its directory away and generate again"
         raise DataSetError("malformed journal", where=str(path), then=then) from error
     return parameters, {(entry.file, entry.segment): entry for entry in written}
+
+
+def finished_paths(layout: Layout, done: Mapping[tuple[int, int], Written]) -> set[str]:
+    """Return the files of which the journal has every segment: only these have their own name."""
+    counted = Counter(file for file, _ in done)
+    return {file.path for file in layout.files if counted[file.index] == file.segment_count}
+
+
+def _line(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, separators=(",", ":")) + "\n"
 
 
 def _whole_lines(path: Path) -> list[str]:

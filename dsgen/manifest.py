@@ -114,12 +114,12 @@ def read_manifest(directory: Path) -> Manifest:
     try:
         document = json.loads(content)
         if document["schema_version"] != SCHEMA_VERSION:
-            then = f"this version reads schema {SCHEMA_VERSION}; delete this file, generate again"
+            then = f"this version reads {SCHEMA_VERSION}; move its directory away, generate again"
             what = f"manifest of schema {document['schema_version']}"
             raise DataSetError(what, where=str(path), then=then)
         manifest = _from_document(document, crc32c=f"{google_crc32c.value(content):08x}")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        then = "restore it, or delete this one file and generate again"
+        then = "restore it, or move its directory away and generate again"
         raise DataSetError(f"malformed manifest ({error!r})", where=str(path), then=then) from error
     for name in [*manifest.paths, *(link.target for link in manifest.links)]:
         _check_inside(name, path)

@@ -15,12 +15,15 @@ from multiprocessing.context import ForkProcess
 from typing import Any, TypeVar, cast
 
 from dsgen.errors import ExitCode, FeedrateError, WriterDiedError
-from dsgen.signals import STOPPING
+from dsgen.signals import STOPPING, held
 
 Task = TypeVar("Task")
 Outcome = TypeVar("Outcome")
 
 _PR_SET_PDEATHSIG = 1
+# How long a signal may wait for an answer, and a process for its end.
+_HEED_EVERY_S = 0.1
+_GRACE_S = 5.0
 
 
 def run_parallel(
@@ -36,29 +39,37 @@ def run_parallel(
     """
     remaining = iter(tasks)
     crew: dict[Connection, tuple[ForkProcess, Task]] = {}
-    try:
-        for task in _take(remaining, processes):
-            connection, process = _start(work)
-            crew[connection] = (process, task)
-            _send(connection, task)
-        while crew:
-            for ready in wait(list(crew)):
-                connection = cast(Connection, ready)
-                process, task = crew[connection]
-                yield _outcome(connection, process, task)
-                for following in _take(remaining, 1):
-                    crew[connection] = (process, following)
-                    _send(connection, following)
-                    break
-                else:
-                    del crew[connection]
-                    _send(connection, None)
-                    process.join()
-    finally:
-        for process, _ in crew.values():
-            process.terminate()
-        for process, _ in crew.values():
-            process.join()
+    with held() as heed:
+        try:
+            for task in _take(remaining, processes):
+                connection, process = _start(work)
+                crew[connection] = (process, task)
+                _send(connection, task)
+            while crew:
+                heed()
+                for ready in wait(list(crew), _HEED_EVERY_S):
+                    connection = cast(Connection, ready)
+                    process, task = crew[connection]
+                    yield _outcome(connection, process, task)
+                    for following in _take(remaining, 1):
+                        crew[connection] = (process, following)
+                        _send(connection, following)
+                        break
+                    else:
+                        del crew[connection]
+                        _send(connection, None)
+                        process.join()
+        finally:
+            _end([process for process, _ in crew.values()])
+
+
+def _end(processes: list[ForkProcess]) -> None:
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.join(_GRACE_S)
+        process.kill()
+        process.join()
 
 
 def die_with_parent(parent: int) -> None:
@@ -98,6 +109,7 @@ def _serve(
     # A terminal's Ctrl-C or end reaches the whole group; the parent alone decides what it means.
     for number in STOPPING:
         signal.signal(number, signal.SIG_DFL if number is signal.SIGTERM else signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)  # held since before the fork
     parents_end.close()
     while True:
         # None ends the work. A closed pipe would not: later children hold copies of this end.

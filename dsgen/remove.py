@@ -5,7 +5,7 @@ from pathlib import Path
 from dsgen.directory import OWN_NAMES, foreign_names, partial_name
 from dsgen.errors import DataSetError, PathError
 from dsgen.events import Emit, notice
-from dsgen.journal import read_journal
+from dsgen.journal import finished_paths, read_journal
 from dsgen.lock import hold_exclusive
 from dsgen.manifest import MANIFEST_NAME, read_manifest
 from dsgen.workloads import layout_of
@@ -18,12 +18,13 @@ def remove(directory: Path, *, emit: Emit) -> None:
         DataSetError: there is none.
         PathError: another process uses it, or a file cannot be deleted.
     """
-    paths = _paths(directory)
+    paths, links = _names(directory)
     with hold_exclusive(directory):
-        names = [name for path in paths for name in (path, partial_name(path))]
+        # In the place of a link a file may stand that is not ours.
+        names = paths | {path for path in links if (directory / path).is_symlink()}
         try:
             # The manifest last: until then the command can be repeated.
-            for name in [*names, *sorted(OWN_NAMES - {MANIFEST_NAME}), MANIFEST_NAME]:
+            for name in [*sorted(names), *sorted(OWN_NAMES - {MANIFEST_NAME}), MANIFEST_NAME]:
                 (directory / name).unlink(missing_ok=True)
         except OSError as error:
             then = "check the directory's rights, then run the same command again"
@@ -37,7 +38,8 @@ def remove(directory: Path, *, emit: Emit) -> None:
         directory.rmdir()
 
 
-def _paths(directory: Path) -> set[str]:
+def _names(directory: Path) -> tuple[set[str], set[str]]:
+    """Return the names of files to delete, and those of links."""
     try:
         is_complete = (directory / MANIFEST_NAME).exists()
     except OSError as error:
@@ -45,9 +47,12 @@ def _paths(directory: Path) -> set[str]:
         what = f"cannot look into it ({error.strerror})"
         raise PathError(what, where=str(directory), then=then) from error
     if is_complete:
-        return read_manifest(directory).paths
+        manifest = read_manifest(directory)
+        return {file.path for file in manifest.files}, {link.path for link in manifest.links}
     begun = read_journal(directory) if directory.is_dir() else None
     if begun is None:
         then = "name the directory that holds manifest.json"
         raise DataSetError("no data set here", where=str(directory), then=then)
-    return layout_of(begun[0]).paths
+    layout, done = layout_of(begun[0]), begun[1]
+    partial = {partial_name(path) for path in layout.paths}
+    return finished_paths(layout, done) | partial, {link.path for link in layout.links}

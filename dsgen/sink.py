@@ -149,7 +149,8 @@ def _noting(blocks: Blocks, digests: list[int | None]) -> Iterator[NDArray[np.ui
 
 
 def _open(path: Path, *, direct: bool) -> int:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+    # A link would lead the bytes out of the data set.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     if not direct:
         return os.open(path, flags, 0o644)
     try:

@@ -5,6 +5,7 @@ manifest comes last. Whatever stops the writing, the same command continues to t
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from dsgen import damage
@@ -12,7 +13,13 @@ from dsgen.checksum import join_crc32c
 from dsgen.directory import check_complete, check_room, check_unshared, is_link, partial_name
 from dsgen.errors import DataSetError, PathError
 from dsgen.events import Emit, notice
-from dsgen.journal import JOURNAL_NAME, Written, begin_journal, read_journal
+from dsgen.journal import (
+    JOURNAL_NAME,
+    Written,
+    begin_journal,
+    finished_paths,
+    read_journal,
+)
 from dsgen.layout import Layout, Parameters, PlannedFile
 from dsgen.lock import hold_exclusive
 from dsgen.manifest import (
@@ -57,7 +64,7 @@ def generate(layout: Layout, directory: Path, *, processes: int, emit: Emit) -> 
 def _reuse_or_repair(layout: Layout, directory: Path, processes: int, emit: Emit) -> None:
     manifest = read_manifest(directory)
     _check_same(layout.parameters, manifest.parameters, directory, "another data set is here")
-    check_unshared(layout, directory)
+    check_unshared(manifest.paths, directory)
     _make_links(layout, directory)
     damaged = damage.read(directory)
     if not damaged:
@@ -67,6 +74,7 @@ def _reuse_or_repair(layout: Layout, directory: Path, processes: int, emit: Emit
     known = {file.path: file for file in manifest.files}
     by_path = {file.path: file for file in layout.files}
     tasks = [(by_path[path].index, segment) for path, segment in damaged]
+    _check_regular({path for path, _ in damaged}, directory)
     check_room(layout.files, directory)
     for written in write_segments(layout, directory, tasks, processes, emit, in_place=True):
         expected = known[layout.files[written.file].path].segments[written.segment]
@@ -84,14 +92,16 @@ def _reuse_or_repair(layout: Layout, directory: Path, processes: int, emit: Emit
 
 
 def _write(layout: Layout, directory: Path, processes: int, emit: Emit) -> None:
-    check_unshared(layout, directory)
     begun = read_journal(directory)
     done: dict[Task, Written] = {}
     if begun is not None:
         parameters, done = begun
         _check_same(layout.parameters, parameters, directory, "another unfinished data set is here")
+    check_unshared(set() if begun is None else _own_names(layout, done, directory), directory)
     done = {
-        task: entry for task, entry in done.items() if _on_disk(layout.files[task[0]], directory)
+        task: entry
+        for task, entry in done.items()
+        if _on_disk(layout.files[task[0]], task[1], directory)
     }
     missing = [
         (file.index, segment)
@@ -101,7 +111,7 @@ def _write(layout: Layout, directory: Path, processes: int, emit: Emit) -> None:
     ]
     check_room(layout.files, directory)
     digests = {task: entry.digest for task, entry in done.items()}
-    with begin_journal(directory, layout.parameters) as journal:
+    with begin_journal(directory, layout.parameters, done.values()) as journal:
         left = _segments_left(layout, done)
         for file in layout.files:
             if left[file.index] == 0:
@@ -121,7 +131,7 @@ def _write(layout: Layout, directory: Path, processes: int, emit: Emit) -> None:
 
 
 def _make_links(layout: Layout, directory: Path) -> None:
-    """Make the links that are missing; what is no link stays for others to judge."""
+    """Make the links that are missing; what is no link stays as it is, and is refused later."""
     for link in layout.links:
         path = directory / link.path
         if is_link(directory, link) or (path.exists() and not path.is_symlink()):
@@ -138,6 +148,15 @@ def _make_links(layout: Layout, directory: Path) -> None:
             ) from error
 
 
+def _check_regular(paths: set[str], directory: Path) -> None:
+    """Refuse to repair what is no file of ours: a link would lead the bytes elsewhere."""
+    for path in sorted(paths):
+        place = directory / path
+        if place.is_symlink() or (place.exists() and not place.is_file()):
+            then = "move it away, then run the same command again"
+            raise DataSetError("no regular file", where=str(place), then=then)
+
+
 def _check_same(wanted: Parameters, found: Parameters, directory: Path, what: str) -> None:
     differences = found.differences(wanted)
     if differences:
@@ -145,12 +164,24 @@ def _check_same(wanted: Parameters, found: Parameters, directory: Path, what: st
         raise DataSetError(f"{what} ({'; '.join(differences)})", where=str(directory), then=then)
 
 
-def _on_disk(file: PlannedFile, directory: Path) -> bool:
-    """Say whether a journalled segment can be there: its file is, finished or not."""
-    return (directory / file.path).exists() or (directory / partial_name(file.path)).exists()
+def _own_names(layout: Layout, done: Mapping[Task, Written], directory: Path) -> set[str]:
+    """Return the names of an unfinished data set."""
+    linked = {link.path for link in layout.links if is_link(directory, link)}
+    partial = {partial_name(path) for path in layout.paths}
+    return finished_paths(layout, done) | linked | partial
 
 
-def _segments_left(layout: Layout, done: dict[Task, Written]) -> list[int]:
+def _on_disk(file: PlannedFile, segment: int, directory: Path) -> bool:
+    """Say whether a journalled segment can be there: its file is, and reaches to its end."""
+    planned = file.segment(segment)
+    for name in (file.path, partial_name(file.path)):
+        if (directory / name).is_file():
+            size_bytes = (directory / name).stat().st_size
+            return size_bytes >= planned.offset_bytes + planned.bytes
+    return False
+
+
+def _segments_left(layout: Layout, done: Mapping[Task, Written]) -> list[int]:
     left = [file.segment_count for file in layout.files]
     for file, _ in done:
         left[file] -= 1
@@ -162,6 +193,7 @@ def _finish(file: PlannedFile, directory: Path) -> None:
     final, partial = directory / file.path, directory / partial_name(file.path)
     if not partial.exists():
         return
+    os.truncate(partial, file.bytes)
     _flush(partial)
     partial.rename(final)
 

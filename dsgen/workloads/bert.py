@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsgen.choices import Choices
+from dsgen.errors import UsageError
 from dsgen.layout import SEGMENT_BYTES, Layout, Parameters, PlannedFile, even_starts
 from dsgen.seed import below, named_words
 from dsgen.workloads import bert_records
@@ -38,8 +39,16 @@ _SEGMENT_RECORDS = SEGMENT_BYTES // MEAN_BYTES // 64 * 64
 
 
 def plan(parameters: Parameters) -> Layout:
-    """Return as many records as reach the size, in files as the law fills them."""
+    """Return as many records as reach the size, in files as the law fills them.
+
+    Raises:
+        UsageError: fewer records than files are wanted.
+    """
     records = -(-parameters.size_requested_bytes // MEAN_BYTES)
+    if records < parameters.min_files:
+        what = f"{parameters.min_files:,} files need as many records"
+        then = "ask for fewer files, or for a larger size"
+        raise UsageError(what, where=f"{records:,} records have the size", then=then)
     counts = _records_of_files(records, parameters)
     of = max(len(counts), _FILES_IN_NAME)
     files = [
@@ -83,7 +92,7 @@ def _records_of_files(records: int, parameters: Parameters) -> list[int]:
     if len(counts) >= parameters.min_files:
         return counts
     # Shorter files, but in the proportions that as many files of the law have.
-    files = min(parameters.min_files, records)
+    files = parameters.min_files
     shares = list(itertools.accumulate(itertools.islice(_law(parameters), files), initial=0))
     bounds = [index + (records - files) * share // shares[-1] for index, share in enumerate(shares)]
     return [end - start for start, end in itertools.pairwise(bounds)]

@@ -65,7 +65,7 @@ def files(size_bytes: int, seed: int) -> list[PlannedFile]:
     lines, length = blocks_ * BLOCK_LINES, blocks_ * BLOCK_BYTES
     if left:
         segment, block = divmod(blocks_, _SEGMENT_BLOCKS)
-        ends = np.cumsum(_line_lengths(_keys(seed, segment)[1][block]))
+        ends = np.cumsum(_line_lengths(_strata(seed, segment, block)))
         more = int(np.searchsorted(ends, left)) + 1
         lines, length = lines + more, length + int(ends[more - 1])
     return [
@@ -87,13 +87,13 @@ def blocks(
     file: PlannedFile, segment: int, seed: int, *, natural: bool
 ) -> Generator[NDArray[np.uint8], None, None]:
     """Yield the lines of one segment, a block at a time."""
-    words, keys = _keys(seed, segment)
+    words = segment_words("dlrm-text", seed, file.index, segment)
     left = file.segment(segment).bytes
     lines = np.full((BLOCK_LINES, _WIDTH), ord("\t"), dtype=np.uint8)
     lines[:, -1] = ord("\n")
     kept = np.ones((BLOCK_LINES, _WIDTH), dtype=np.bool_)
     for block in range(-(-left // BLOCK_BYTES)):
-        strata = _strata(keys[block])
+        strata = _strata(seed, segment, block)
         _write_integers(words, strata[:, :_INTEGERS], lines, kept)
         _write_categories(words, strata[:, _INTEGERS:], lines, kept, natural=natural)
         # A label is 0 or 1.
@@ -103,32 +103,19 @@ def blocks(
         left -= len(text)
 
 
-def _keys(seed: int, segment: int) -> tuple[np.random.SFC64, NDArray[np.uint64]]:
-    """Return a segment's source of words, and one key for each block and permuted column.
+def _strata(seed: int, segment: int, block: int) -> NDArray[np.intp]:
+    """Return a random order of 0 .. 4095 for each permuted column, (4096, columns).
 
-    The keys come first, so that the lengths of a block's lines are known without its lines.
+    It has a source of its own, so that the lengths of a block's lines are known without its lines.
     """
-    words = segment_words("dlrm-text", seed, 0, segment)
-    keys = words.random_raw(_SEGMENT_BLOCKS * _PERMUTED).astype(np.uint64, copy=False)
-    return words, keys.reshape(_SEGMENT_BLOCKS, _PERMUTED)
+    words = segment_words("dlrm-text-order", seed, segment, block)
+    raw = words.random_raw(BLOCK_LINES * _PERMUTED // 4).astype("<u8", copy=False).view("<u2")
+    # Of 16-bit numbers the stable order comes from a radix sort.
+    return np.argsort(raw.reshape(_PERMUTED, BLOCK_LINES), axis=1, kind="stable").T
 
 
-def _strata(keys: NDArray[np.uint64]) -> NDArray[np.uint16]:
-    """Return a permutation of 0 .. 4095 for each key, (4096, keys): two rounds of mixing."""
-    multipliers = [(keys >> np.uint64(shift)).astype(np.uint16) | np.uint16(1) for shift in (0, 16)]
-    mixed = np.arange(BLOCK_LINES, dtype=np.uint16)[:, None] * multipliers[0]
-    mixed += (keys >> np.uint64(32)).astype(np.uint16)
-    mixed &= np.uint16(0xFFF)
-    mixed ^= mixed >> np.uint16(6)
-    mixed *= multipliers[1]
-    mixed &= np.uint16(0xFFF)
-    mixed ^= mixed >> np.uint16(7)
-    return mixed
-
-
-def _line_lengths(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+def _line_lengths(strata: NDArray[np.intp]) -> NDArray[np.int64]:
     """Return the bytes of each line of a block, its newline included."""
-    strata = _strata(keys)
     lengths = np.full(BLOCK_LINES, 1 + _INTEGERS + 9 * _CATEGORIES + 1, dtype=np.int64)
     for column, digits in enumerate(_digits_of_strata()):
         lengths += digits[strata[:, column]]
@@ -139,12 +126,12 @@ def _line_lengths(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
 
 def _write_integers(
     words: np.random.SFC64,
-    strata: NDArray[np.uint16],
+    strata: NDArray[np.intp],
     lines: NDArray[np.uint8],
     kept: NDArray[np.bool_],
 ) -> None:
     raw = words.random_raw(-(-strata.size // 4)).astype("<u8", copy=False).view("<u2")
-    drawn = strata << np.uint16(4) | raw[: strata.size].reshape(strata.shape) & np.uint16(0xF)
+    drawn = strata << 4 | (raw[: strata.size] & np.uint16(0xF)).reshape(strata.shape)
     fields = lines[:, _INTEGERS_AT:_CATEGORIES_AT].view("<u8")
     masks = kept[:, _INTEGERS_AT:_CATEGORIES_AT].view("<u8")
     for column, (texts, digits) in enumerate(zip(_integers(), _digits_of_strata(), strict=True)):
@@ -154,7 +141,7 @@ def _write_integers(
 
 def _write_categories(
     words: np.random.SFC64,
-    strata: NDArray[np.uint16],
+    strata: NDArray[np.intp],
     lines: NDArray[np.uint8],
     kept: NDArray[np.bool_],
     *,

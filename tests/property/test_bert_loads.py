@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dsgen.errors import UsageError
 from dsgen.workloads import WORKLOADS, bert_records
 from tests.property.strategies import data_set
 from tests.property.tfrecords import FEATURES, parsed, records
@@ -103,7 +104,6 @@ def test_every_skeleton_and_its_partner_have_twice_the_mean():
         (400 * 10**9, {"law": "original"}, 512, "part-00511-of-00512"),
         (10**9, {"min_files": 200}, 200, "part-00199-of-00500"),
         (10**9, {"min_files": 600}, 600, "part-00599-of-00600"),
-        (5_000, {"min_files": 200}, 3, "part-00002-of-00500"),
     ],
 )
 def test_names_count_as_the_reference_does(size_bytes, wanted, count, last):
@@ -120,6 +120,11 @@ def test_full_files_have_as_many_instances_as_the_law_says():
     original = data_set("bert", 50 * 10**9, law="original").layout().files[:-2]
     assert {file.samples for file in original} == {313_532}
     assert original[0].bytes == pytest.approx(782.9e6, rel=0.001)
+
+
+def test_more_files_than_records_are_refused():
+    with pytest.raises(UsageError, match="200 files need as many records: 3 records"):
+        data_set("bert", 5_000, min_files=200).layout()
 
 
 @pytest.mark.parametrize(("size_bytes", "count"), [(10**10, 10_000), (10**7, 400), (1, 1)])

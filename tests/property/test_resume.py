@@ -13,6 +13,7 @@ from dsgen.directory import OWN_NAMES
 from dsgen.journal import JOURNAL_NAME
 from dsgen.lock import LOCK_NAME, hold_exclusive
 from dsgen.manifest import MANIFEST_NAME
+from dsgen.verify import verify
 from tests.property.strategies import FORMATS, data_set
 
 MOMENTS = 20
@@ -97,5 +98,54 @@ def test_a_signal_stops_with_its_exit_code_and_leaves_no_process(number, code, t
     _, said = child.communicate(timeout=30)
     assert child.returncode == code
     assert said.decode().splitlines() == ["stopped; the same command continues"]
+    with pytest.raises(ProcessLookupError):
+        os.killpg(child.pid, 0)
+
+
+TEXT = data_set("dlrm", 300_000_000, format="text")
+
+
+def killed_after(segments, directory):
+    child = subprocess.Popen(
+        command(TEXT, directory), stdout=subprocess.PIPE, start_new_session=True
+    )
+    for _ in range(2 + segments):  # two notices come first
+        child.stdout.readline()
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    child.stdout.close()
+
+
+@pytest.mark.parametrize("damage", ["removed", "emptied", "grown"])
+def test_a_journal_vouches_for_nothing_that_is_gone(damage, tmp_path):
+    directory = tmp_path / "set"
+    killed_after(3, directory)
+    partial = directory / "train.txt.partial"
+    if damage == "removed":
+        partial.unlink()
+    elif damage == "emptied":
+        os.truncate(partial, 0)
+    else:
+        os.truncate(partial, 400_000_000)
+    killed_after(1, directory)
+    subprocess.run(command(TEXT, directory), check=True, stdout=subprocess.PIPE)
+    assert verify(directory, processes=2, emit=lambda _: None) == []
+    assert leftovers(directory) == set()
+
+
+@pytest.mark.parametrize("moment", range(20))
+def test_ctrl_c_while_processes_start_is_neither_lost_nor_hangs(moment, tmp_path):
+    words = [*command(data_set("dlrm", 300_000_000, format="bin"), tmp_path / "set")]
+    words[words.index("--processes") + 1] = "4"
+    child = subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+    child.stdout.readline()
+    while not (tmp_path / "set" / JOURNAL_NAME).exists():
+        time.sleep(0.0005)
+    time.sleep(random.Random(moment).uniform(0, 0.03))
+    os.killpg(child.pid, signal.SIGINT)  # as a terminal does: to all of them
+    _, said = child.communicate(timeout=20)
+    assert (child.returncode, said.decode()) == (130, "stopped; the same command continues\n")
     with pytest.raises(ProcessLookupError):
         os.killpg(child.pid, 0)

@@ -30,6 +30,8 @@ EACH = pytest.mark.parametrize("choice", CHOICES, ids=operator.attrgetter("name"
 
 
 def planned(choice, size_bytes, seed):
+    # As many files need as many records.
+    size_bytes = max(size_bytes, 2496 * choice.wanted.min_files)
     return replace(choice, size_bytes=size_bytes).layout(seed)
 
 
@@ -49,6 +51,7 @@ def excess_bytes(layout):
 @given(size_bytes=st.integers(1, 10**12), seed=st.integers(0, 2**64))
 def test_size_is_reached_by_the_last_sample(choice, size_bytes, seed):
     layout = planned(choice, size_bytes, seed)
+    size_bytes = layout.parameters.size_requested_bytes
     assert layout.data_bytes >= size_bytes
     assert layout.data_bytes - excess_bytes(layout) < max(size_bytes, smallest(choice))
 

@@ -21,6 +21,7 @@ from dsgen.workloads import plan
 from dsgen.write import generate
 
 ROOT = Path(__file__).parents[2]
+BIN = Wanted(format="bin")
 
 
 def dsgen(*arguments):
@@ -273,12 +274,13 @@ def test_a_manifest_that_cannot_be_trusted(verb, change, data_set, tmp_path):
 
 @pytest.mark.parametrize("text", ["{", '{"schema_version": 2}'], ids=["malformed", "newer"])
 def test_the_advice_for_a_manifest_that_cannot_be_trusted_helps(text, data_set, tmp_path):
-    """`remove` cannot know what is of the data set; generating again needs no more."""
+    """What is of the data set cannot be known any more, so all of it stays."""
     directory = tmp_path / "set"
     shutil.copytree(data_set, directory)
     (directory / MANIFEST_NAME).write_text(text)
-    assert refused(dsgen("remove", directory), 6, "delete this", "generate again")
-    (directory / MANIFEST_NAME).unlink()
+    assert refused(dsgen("remove", directory), 6, "move its directory away", "generate again")
+    assert refused(make(directory), 6, "move its directory away")
+    directory.rename(tmp_path / "away")
     assert make(directory).returncode == 0
     assert dsgen("verify", directory).returncode == 0
     assert dsgen("remove", directory).returncode == 0
@@ -315,7 +317,7 @@ def test_remove_takes_an_unfinished_data_set(tmp_path):
 def test_a_size_below_one_sample_gives_one_with_a_notice(tmp_path):
     done = make(tmp_path / "set", size="1")
     assert done.returncode == 0
-    assert "below one sample" in done.stdout
+    assert "below that of the smallest data set" in done.stdout
     assert len(list((tmp_path / "set").glob("case_*"))) == 2
 
 
@@ -434,3 +436,77 @@ def test_a_file_system_without_links_is_named(tmp_path, monkeypatch):
     monkeypatch.undo()
     generate(layout, tmp_path / "set", processes=1, emit=lambda _: None)
     assert (tmp_path / "set" / "preprocessed_train.bin").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (("imseg", "--law", "small"), "case_00001_x.npy"),
+        (("bert",), "part-00000-of-00500"),
+        (("dlrm", "--format", "text"), "train.txt"),
+        (("dlrm", "--format", "text"), "train.txt.partial"),
+        (("dlrm", "--format", "npz"), "day_7_reordered.npz"),
+        (("dlrm", "--format", "bin"), "preprocessed.bin"),
+        (("dlrm", "--format", "bin"), "preprocessed_train.bin"),
+    ],
+)
+def test_a_users_file_of_the_same_name_is_not_overwritten(words, name, tmp_path):
+    place = tmp_path / "set"
+    place.mkdir()
+    (place / name).write_text("the original")
+    assert refused(dsgen("generate", *words, "--output", place, "--size", "1MB"), 7, name)
+    assert (place / name).read_text() == "the original"
+    assert refused(dsgen("remove", place), 6)
+    assert (place / name).read_text() == "the original"
+
+
+def test_a_users_file_beside_an_unfinished_set_is_neither_overwritten_nor_removed(tmp_path):
+    words = ("generate", "dlrm", "--format", "bin", "--output", tmp_path, "--size", "1MB")
+    assert dsgen(*words).returncode == 0
+    journal = json.dumps(plan("dlrm", size_bytes=10**6, seed=1, wanted=BIN).parameters.as_json())
+    for path in tmp_path.iterdir():
+        path.unlink()
+    (tmp_path / ".feedrate-journal").write_text(journal + "\n")
+    (tmp_path / "preprocessed.bin").write_text("mine")
+    assert refused(dsgen(*words), 7, "preprocessed.bin")
+    assert dsgen("remove", tmp_path).returncode == 0
+    assert (tmp_path / "preprocessed.bin").read_text() == "mine"
+
+
+def test_remove_leaves_a_file_in_the_place_of_a_link(tmp_path):
+    words = ("generate", "dlrm", "--format", "bin", "--output", tmp_path / "set", "--size", "1MB")
+    assert dsgen(*words).returncode == 0
+    link = tmp_path / "set" / "preprocessed_train.bin"
+    link.unlink()
+    link.write_text("mine")
+    assert dsgen("remove", tmp_path / "set").returncode == 0
+    assert [path.name for path in (tmp_path / "set").iterdir()] == [link.name]
+    assert link.read_text() == "mine"
+
+
+@pytest.mark.parametrize("kind", ["link", "directory"])
+def test_repair_does_not_write_through_what_is_no_file(kind, tmp_path):
+    words = ("generate", "dlrm", "--format", "text", "--output", tmp_path / "set", "--size", "1MB")
+    assert dsgen(*words).returncode == 0
+    outside, data = tmp_path / "outside.txt", tmp_path / "set" / "train.txt"
+    outside.write_text("precious")
+    data.unlink()
+    if kind == "link":
+        data.symlink_to(outside)
+    else:
+        data.mkdir()
+    assert refused(dsgen("verify", tmp_path / "set"), 6, "train.txt")
+    assert refused(dsgen(*words), 6, "no regular file", "move")
+    assert outside.read_text() == "precious"
+    data.unlink() if kind == "link" else data.rmdir()
+    dsgen("verify", tmp_path / "set")
+    assert dsgen(*words).returncode == 0
+    assert dsgen("verify", tmp_path / "set").returncode == 0
+
+
+def test_small_files_are_counted_in_whole_blocks(tmp_path):
+    with small_disk(tmp_path / "disk", "size=25m"):
+        words = ("generate", "bert", "--size", "20MB", "--min-files", "4000")
+        done = dsgen(*words, "--output", tmp_path / "disk" / "set")
+        assert refused(done, 7, "too little space")
+        assert not list((tmp_path / "disk" / "set").glob("part-*"))
