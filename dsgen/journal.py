@@ -6,11 +6,12 @@ device, so after a crash or a loss of power every line is true, and a torn last 
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
-from dsgen.errors import DataSetError
+from dsgen.errors import DataSetError, writing
 from dsgen.layout import Parameters
 
 JOURNAL_NAME = ".feedrate-journal"
@@ -42,30 +43,42 @@ class Journal:
         self._stream = stream
 
     def add(self, written: Written) -> None:
-        """Append one segment; it is in the kernel's hands when this returns."""
-        self._stream.write(json.dumps(asdict(written), separators=(",", ":")) + "\n")
-        self._stream.flush()
+        """Append one segment; it is in the kernel's hands when this returns.
+
+        Raises:
+            PathError: it cannot be written.
+        """
+        with writing(self.path):
+            self._stream.write(json.dumps(asdict(written), separators=(",", ":")) + "\n")
+            self._stream.flush()
 
     def __enter__(self) -> "Journal":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stream.close()
+        with suppress(OSError):  # of a line that could not be added, as was said then
+            self._stream.close()
 
 
 def begin_journal(directory: Path, parameters: Parameters) -> Journal:
-    """Open the journal for appending; a new one starts with the parameters, flushed."""
+    """Open the journal for appending; a new one starts with the parameters, flushed.
+
+    Raises:
+        DataSetError: what is there cannot be read.
+        PathError: it cannot be written.
+    """
     path = directory / JOURNAL_NAME
     kept = _whole_lines(path) if path.exists() else []
     if not kept:
         kept = [json.dumps(parameters.as_json(), separators=(",", ":"))]
     temporary = path.with_name(f"{JOURNAL_NAME}.partial")
-    with temporary.open("w", encoding="utf-8") as stream:
-        stream.writelines(f"{line}\n" for line in kept)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.rename(path)
-    return Journal(path, path.open("a", encoding="utf-8"))
+    with writing(path):
+        with temporary.open("w", encoding="utf-8") as stream:
+            stream.writelines(f"{line}\n" for line in kept)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.rename(path)
+        return Journal(path, path.open("a", encoding="utf-8"))
 
 
 def read_journal(directory: Path) -> tuple[Parameters, dict[tuple[int, int], Written]] | None:

@@ -9,7 +9,7 @@ from typing import Any, cast, get_args
 import google_crc32c
 
 from dsgen import __version__
-from dsgen.errors import DataSetError
+from dsgen.errors import DataSetError, writing
 from dsgen.layout import Compression, Layout, Link, Parameters, Role
 from dsgen.layout import Entropy as WantedEntropy
 
@@ -85,14 +85,19 @@ class Manifest:
 def write_manifest(
     directory: Path, layout: Layout, files: tuple[ManifestFile, ...], entropy: Entropy
 ) -> None:
-    """Write the manifest beside its name, flush it, and rename it into place."""
+    """Write the manifest beside its name, flush it, and rename it into place.
+
+    Raises:
+        PathError: it cannot be written.
+    """
     text = json.dumps(_document(layout, files, entropy), indent=1) + "\n"
-    temporary = directory / f"{MANIFEST_NAME}.partial"
-    with temporary.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.rename(directory / MANIFEST_NAME)
+    path, temporary = directory / MANIFEST_NAME, directory / f"{MANIFEST_NAME}.partial"
+    with writing(path):
+        with temporary.open("w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.rename(path)
     sync_directory(directory)
 
 
@@ -127,12 +132,17 @@ def read_manifest(directory: Path) -> Manifest:
 
 
 def sync_directory(directory: Path) -> None:
-    """Flush a directory, so that the names in it survive a loss of power."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Flush a directory, so that the names in it survive a loss of power.
+
+    Raises:
+        PathError: the system refuses.
+    """
+    with writing(directory):
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _document(layout: Layout, files: tuple[ManifestFile, ...], entropy: Entropy) -> dict[str, Any]:

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from dsgen.choices import Wanted
 from dsgen.errors import PathError
+from dsgen.journal import JOURNAL_NAME, Journal, Written, begin_journal
 from dsgen.lock import hold_exclusive, hold_shared
 from dsgen.manifest import MANIFEST_NAME
 from dsgen.remove import remove
@@ -167,6 +169,42 @@ def test_a_disk_that_fills_during_generation_loses_nothing(tmp_path):
         hog.unlink(missing_ok=True)
         assert subprocess.run(command, check=False, capture_output=True).returncode == 0
         assert dsgen("verify", disk / "set").returncode == 0
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("beside_pages", range(6))
+def test_a_disk_without_room_for_what_is_kept_beside_the_data(beside_pages, tmp_path):
+    """Journal and manifest take some pages more, and each may be what finds none."""
+    words = ("generate", "dlrm", "--format", "text", "--size", "10MB", "--output")
+    assert dsgen(*words, tmp_path / "whole").returncode == 0
+    data_pages = -(-(tmp_path / "whole" / "train.txt").stat().st_size // 4096)
+    size_kib = (data_pages + beside_pages) * 4
+    with small_disk(tmp_path / "disk", f"size={size_kib}k") as disk:
+        done = dsgen(*words, disk)
+        if done.returncode:
+            last = done.stderr.splitlines()
+            assert (done.returncode, len(last)) == (7, 1), done.stderr
+            assert "cannot write (No space left on device): " in last[0]
+            assert last[0].endswith("free space, then run the same command again to continue")
+            subprocess.run(["mount", "-o", "remount,size=60m", disk], check=True)
+            assert dsgen(*words, disk).returncode == 0
+        assert (disk / MANIFEST_NAME).read_bytes() == (
+            tmp_path / "whole" / MANIFEST_NAME
+        ).read_bytes()
+
+
+def test_a_journal_that_cannot_be_written_is_named(tmp_path):
+    layout = plan("imseg", size_bytes=1, seed=1, wanted=Wanted(law="small"))
+    written = Written(**{field.name: 0 for field in fields(Written)})
+    full, words = Path("/dev/full"), r"\(No space left on device\): .*; free space, then run"
+    with (
+        Journal(tmp_path / "journal", full.open("w", encoding="utf-8")) as journal,
+        pytest.raises(PathError, match=words),
+    ):
+        journal.add(written)
+    (tmp_path / f"{JOURNAL_NAME}.partial").symlink_to(full)
+    with pytest.raises(PathError, match=words):
+        begin_journal(tmp_path, layout.parameters)
 
 
 @pytest.mark.root
