@@ -8,12 +8,15 @@ from pathlib import Path
 import google_crc32c
 
 from dsgen import damage
+from dsgen.choices import Wanted, refusals
 from dsgen.directory import foreign_names, is_link
 from dsgen.errors import DataSetError, PathError
 from dsgen.events import Emit, notice, progress
+from dsgen.layout import SEGMENT_BYTES, Parameters
 from dsgen.lock import hold_shared
-from dsgen.manifest import MANIFEST_NAME, Manifest, read_manifest
+from dsgen.manifest import MANIFEST_NAME, Manifest, check_matches, read_manifest
 from dsgen.parallel import run_parallel
+from dsgen.workloads import WORKLOADS, layout_of
 
 _READ_BYTES = 2**20
 
@@ -35,10 +38,11 @@ def verify(directory: Path, *, processes: int, emit: Emit) -> list[Finding]:
     """Return everything that differs from the manifest, and mark it for `generate` to repair.
 
     Raises:
-        DataSetError: there is no readable manifest.
+        DataSetError: there is no manifest, or one that no data set has.
         PathError: another process writes the data set.
     """
     manifest = read_manifest(directory)
+    _check_planned(manifest, directory)
     with hold_shared(directory):
         findings = _sizes(manifest, directory) + _names(manifest, directory)
         findings += _contents(manifest, directory, processes, emit)
@@ -51,6 +55,37 @@ def verify(directory: Path, *, processes: int, emit: Emit) -> list[Finding]:
     for finding in findings:
         emit(notice(str(finding)))
     return findings
+
+
+def _check_planned(manifest: Manifest, directory: Path) -> None:
+    """Compare the manifest with the layout of its parameters, where this version has it."""
+    unknown = _unknown(manifest.parameters)
+    segments = sum(len(file.segments) for file in manifest.files)
+    # Planning takes longer the more is asked for, which is no more than so many segments hold.
+    if unknown is None and manifest.data_bytes > segments * 2 * SEGMENT_BYTES:
+        unknown = "segments that are too large"
+    if unknown is not None:
+        then = "verify it with the version that made it, or delete this one file and generate again"
+        where = str(directory / MANIFEST_NAME)
+        raise DataSetError(f"manifest of {unknown}", where=where, then=then)
+    if manifest.parameters.format_version == WORKLOADS[manifest.workload].FORMAT_VERSION:
+        check_matches(manifest, layout_of(manifest.parameters), directory)
+
+
+def _unknown(parameters: Parameters) -> str | None:
+    """Return what this version cannot plan, if there is something."""
+    if parameters.workload not in WORKLOADS:
+        return f"unknown workload {parameters.workload!r}"
+    wanted = Wanted(
+        format=parameters.format,
+        law=parameters.law,
+        entropy=parameters.entropy,
+        compression=parameters.compression,
+        min_files=parameters.min_files,
+    )
+    offered = WORKLOADS[parameters.workload].FORMATS
+    refused = next(refusals(parameters.workload, offered, wanted), None)
+    return refused.what if refused else None
 
 
 def _keep(directory: Path, damaged: damage.Damage) -> None:

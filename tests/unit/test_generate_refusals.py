@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from dsgen.choices import Wanted
-from dsgen.errors import PathError
+from dsgen.errors import DataSetError, PathError
 from dsgen.journal import JOURNAL_NAME, Journal, Written, begin_journal
 from dsgen.lock import hold_exclusive, hold_shared
-from dsgen.manifest import MANIFEST_NAME
+from dsgen.manifest import MANIFEST_NAME, read_manifest
 from dsgen.remove import remove
 from dsgen.workloads import plan
 from dsgen.write import generate
@@ -294,6 +294,114 @@ def manifests():
             ]
         ),
     )
+
+
+def contradictions():
+    """Yield changes of a document that is sound but for them."""
+
+    def of_file(**changes):
+        return lambda document: document["files"][0].update(changes)
+
+    def of_all(**changes):
+        return lambda document: document.update(changes)
+
+    yield "bytes", of_file(bytes=7)
+    yield "no segments", of_file(segments=[])
+    yield "crc32c", of_file(crc32c=7)
+    yield "a crc32c of 33 bits", of_file(crc32c=2**32, segments=[[1, 2**32]])
+    yield "negative", of_file(samples=-1)
+    yield "infinite", of_file(bytes=float("inf"))
+    yield "a fraction", of_file(samples=1.5)
+    yield "true", of_file(samples=True)
+    yield "two lines", of_file(path="a\nb")
+    yield "a byte of zero", of_file(path="a\0b")
+    yield "none", of_all(files=[])
+    yield "data_bytes", of_all(data_bytes=1)
+    yield "samples", of_all(samples={"train": 99, "eval": 0})
+    yield "more asked for", of_all(size_requested_bytes=2**62)
+    yield "option", of_all(options={"entropy": "natural", "speed": "high"})
+    yield "ratio", of_all(entropy={"deflate1_64kib": float("nan"), "duplicate_4kib": 0})
+    yield "twice", lambda document: document["files"].append(document["files"][-2])
+
+
+CONTRADICTIONS = dict(contradictions())
+
+
+@pytest.mark.parametrize("change", CONTRADICTIONS.values(), ids=CONTRADICTIONS)
+def test_a_manifest_that_contradicts_itself(change, data_set, tmp_path):
+    document = json.loads((data_set / MANIFEST_NAME).read_text())
+    change(document)
+    (tmp_path / MANIFEST_NAME).write_text(json.dumps(document))
+    with pytest.raises(DataSetError, match="malformed manifest"):
+        read_manifest(tmp_path)
+
+
+def test_a_manifest_nested_too_deeply(tmp_path):
+    (tmp_path / MANIFEST_NAME).write_text("[" * 100_000)
+    assert refused(dsgen("verify", tmp_path), 6, "malformed manifest")
+
+
+def test_a_manifest_from_before_there_were_options_is_read(data_set, tmp_path):
+    document = json.loads((data_set / MANIFEST_NAME).read_text())
+    del document["options"], document["links"]
+    (tmp_path / MANIFEST_NAME).write_text(json.dumps(document))
+    assert read_manifest(tmp_path).parameters == read_manifest(data_set).parameters
+
+
+def without_a_file(document):
+    gone = document["files"].pop(1)  # a label, which counts no samples
+    document["data_bytes"] -= gone["bytes"]
+
+
+def in_other_order(document):
+    document["files"].reverse()
+
+
+def with_another_split(document):
+    document["data_bytes"] -= 1
+    document["sidecar_bytes"] += 1
+    document["size_requested_bytes"] -= 1000
+
+
+def with_larger_files(document):
+    document["files"][0] |= {"bytes": 2**60, "segments": [[2**60, 0]], "crc32c": 0}
+    sizes = [file["bytes"] for file in document["files"]]
+    document |= {"data_bytes": sum(sizes), "size_requested_bytes": 2**60}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        without_a_file,
+        in_other_order,
+        with_another_split,
+        with_larger_files,
+        lambda document: document["files"][0].update(path="train.txt"),
+        lambda document: document["files"][0].update({"class": "y"}),
+        lambda document: document.update(links=[{"path": "a", "target": "b"}]),
+        lambda document: document.update(workload="resnet"),
+        lambda document: document.update(workload="bert"),
+        lambda document: document.update(law="normal"),
+        lambda document: document["options"].update(min_files=9),
+    ],
+)
+def test_a_manifest_of_other_files_than_its_parameters_give(change, data_set, tmp_path):
+    shutil.copytree(data_set, tmp_path / "set")
+    path = tmp_path / "set" / MANIFEST_NAME
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+    words = ("manifest", str(path), "delete this one file and generate again")
+    assert refused(dsgen("verify", tmp_path / "set"), 6, *words)
+
+
+def test_a_manifest_of_another_format_version_is_compared_with_the_files_alone(data_set, tmp_path):
+    shutil.copytree(data_set, tmp_path / "set")
+    path = tmp_path / "set" / MANIFEST_NAME
+    document = json.loads(path.read_text())
+    document["generator"]["format_version"] += 1
+    path.write_text(json.dumps(document | {"size_requested_bytes": 1}))
+    assert dsgen("verify", tmp_path / "set").returncode == 0
 
 
 MANIFESTS = dict(manifests())
