@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from dsgen.errors import DataSetError
+from dsgen.manifest import read_manifest
 
 DAMAGE_NAME = ".feedrate-damage.json"
 
@@ -11,22 +12,31 @@ Damage = list[tuple[str, int]]  # path and segment
 
 
 def read(directory: Path) -> Damage:
-    """Return the damaged segments, none where nothing was marked.
+    """Return the damaged segments, each once; none where nothing was marked.
 
     Raises:
-        DataSetError: the list cannot be read.
+        DataSetError: the list cannot be read, or names what the manifest does not.
     """
     path = directory / DAMAGE_NAME
     if not path.exists():
         return []
+    segments = {file.path: len(file.segments) for file in read_manifest(directory).files}
     try:
-        return [(str(name), int(segment)) for name, segment in json.loads(path.read_text("utf-8"))]
+        marked = json.loads(path.read_text("utf-8"))
+        damage = dict.fromkeys((name, segment) for name, segment in marked)
     except OSError as error:
         then = "check its rights, then run verify again"
         raise DataSetError(f"cannot read ({error.strerror})", where=str(path), then=then) from error
-    except (ValueError, TypeError) as error:
-        then = "run verify again"
-        raise DataSetError("malformed list of damage", where=str(path), then=then) from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise _malformed(path) from error
+    for name, segment in damage:
+        if type(segment) is not int or not 0 <= segment < segments.get(name, 0):
+            raise _malformed(path)
+    return list(damage)
+
+
+def _malformed(path: Path) -> DataSetError:
+    return DataSetError("malformed list of damage", where=str(path), then="run verify again")
 
 
 def mark(directory: Path, damage: Damage) -> None:

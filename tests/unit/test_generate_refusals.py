@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from dsgen import damage
 from dsgen.choices import Wanted
 from dsgen.errors import DataSetError, PathError
 from dsgen.journal import JOURNAL_NAME, Journal, Written, begin_journal
@@ -477,6 +478,51 @@ def test_own_files_that_cannot_be_read(name, data_set, tmp_path):
     assert done.returncode == 6, done.stderr
     assert f"cannot read (Is a directory): {directory / name}" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[["../../x", 0]]',
+        '[["FILE", 99]]',
+        '[["FILE", -1]]',
+        '[["FILE", 1e400]]',
+        '[["FILE", 0.0]]',
+        '[["FILE", false]]',
+        '[["FILE", "0"]]',
+        '[["FILE"]]',
+        "[[[], 0]]",
+        "[[0, 0]]",
+        '{"ab": 0}',
+        "7",
+        "{",
+        "\udcff",
+        "[" * 100_000,
+    ],
+)
+def test_a_list_of_damage_that_is_not_of_this_data_set(text, data_set, tmp_path):
+    (tmp_path / MANIFEST_NAME).write_bytes((data_set / MANIFEST_NAME).read_bytes())
+    text = text.replace("FILE", read_manifest(data_set).files[0].path)
+    (tmp_path / damage.DAMAGE_NAME).write_text(text, errors="surrogateescape")
+    with pytest.raises(DataSetError, match=r"malformed list of damage: .*; run verify again"):
+        damage.read(tmp_path)
+
+
+def test_the_advice_for_a_malformed_list_of_damage_helps(data_set, tmp_path):
+    directory = tmp_path / "set"
+    shutil.copytree(data_set, directory)
+    (directory / damage.DAMAGE_NAME).write_text('[["../../x", 0]]')
+    done = make(directory)
+    assert (done.returncode, len(done.stderr.splitlines())) == (6, 1)
+    assert dsgen("verify", directory).returncode == 0
+    assert make(directory).returncode == 0
+
+
+def test_a_segment_that_is_marked_twice_is_written_once(data_set, tmp_path):
+    (tmp_path / MANIFEST_NAME).write_bytes((data_set / MANIFEST_NAME).read_bytes())
+    segment = (read_manifest(data_set).files[0].path, 0)
+    damage.mark(tmp_path, [segment, segment])
+    assert damage.read(tmp_path) == [segment]
 
 
 @pytest.mark.parametrize("kind", ["lock", "directory"])
