@@ -5,9 +5,10 @@ from pathlib import Path
 from dsgen.directory import OWN_NAMES, foreign_names, partial_name
 from dsgen.errors import DataSetError, PathError
 from dsgen.events import Emit, notice
-from dsgen.journal import read_journal
+from dsgen.journal import JOURNAL_NAME, read_journal
 from dsgen.lock import hold_exclusive
 from dsgen.manifest import MANIFEST_NAME, read_manifest
+from dsgen.verify import unknown_choice
 from dsgen.workloads import layout_of
 
 
@@ -50,4 +51,9 @@ def _paths(directory: Path) -> set[str]:
     if begun is None:
         then = "name the directory that holds manifest.json"
         raise DataSetError("no data set here", where=str(directory), then=then)
+    unknown = unknown_choice(begun[0])
+    if unknown is not None:
+        then = "remove it with the version that began it, or delete its files"
+        where = str(directory / JOURNAL_NAME)
+        raise DataSetError(f"journal of {unknown}", where=where, then=then)
     return layout_of(begun[0]).paths

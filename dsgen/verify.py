@@ -59,7 +59,7 @@ def verify(directory: Path, *, processes: int, emit: Emit) -> list[Finding]:
 
 def _check_planned(manifest: Manifest, directory: Path) -> None:
     """Compare the manifest with the layout of its parameters, where this version has it."""
-    unknown = _unknown(manifest.parameters)
+    unknown = unknown_choice(manifest.parameters)
     segments = sum(len(file.segments) for file in manifest.files)
     # Planning takes longer the more is asked for, which is no more than so many segments hold.
     if unknown is None and manifest.data_bytes > segments * 2 * SEGMENT_BYTES:
@@ -72,8 +72,8 @@ def _check_planned(manifest: Manifest, directory: Path) -> None:
         check_matches(manifest, layout_of(manifest.parameters), directory)
 
 
-def _unknown(parameters: Parameters) -> str | None:
-    """Return what this version cannot plan, if there is something."""
+def unknown_choice(parameters: Parameters) -> str | None:
+    """Return what of the parameters this version does not know, and so cannot plan."""
     if parameters.workload not in WORKLOADS:
         return f"unknown workload {parameters.workload!r}"
     wanted = Wanted(

@@ -16,7 +16,7 @@ import pytest
 from dsgen import damage
 from dsgen.choices import Wanted
 from dsgen.errors import DataSetError, PathError
-from dsgen.journal import JOURNAL_NAME, Journal, Written, begin_journal
+from dsgen.journal import JOURNAL_NAME, Journal, Written, begin_journal, read_journal
 from dsgen.lock import hold_exclusive, hold_shared
 from dsgen.manifest import MANIFEST_NAME, read_manifest
 from dsgen.remove import remove
@@ -192,6 +192,87 @@ def test_a_disk_without_room_for_what_is_kept_beside_the_data(beside_pages, tmp_
         assert (disk / MANIFEST_NAME).read_bytes() == (
             tmp_path / "whole" / MANIFEST_NAME
         ).read_bytes()
+
+
+def begun(directory, header=(), line=()):
+    """Write a journal of two lines, with changes; return the layout that it is of."""
+    layout = plan("imseg", size_bytes=1, seed=1, wanted=Wanted(law="small"))
+    parameters = layout.parameters.as_json() | dict(header)
+    written = {field.name: 0 for field in fields(Written)}
+    written["bytes"] = layout.files[0].segment(0).bytes
+    lines = (json.dumps(parameters), json.dumps(written | dict(line)))
+    directory.mkdir(exist_ok=True)
+    (directory / JOURNAL_NAME).write_text("".join(f"{one}\n" for one in lines))
+    return layout
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"file": 9},
+        {"file": -1},
+        {"file": "0"},
+        {"file": True},
+        {"segment": 99},
+        {"segment": 0.0},
+        {"bytes": 7},
+        {"crc32c": "x"},
+        {"crc32c": 2**32},
+        {"sampled_bytes": None},
+        {"sampled_blocks": float("inf")},
+        {"digest": "x"},
+        {"digest": 2**32},
+        {"more": 1},
+    ],
+    ids=str,
+)
+def test_a_journal_of_what_no_generation_writes(line, tmp_path):
+    layout = begun(tmp_path, line=line)
+    words = r"malformed journal: .*; delete this one file and generate again"
+    with pytest.raises(DataSetError, match=words):
+        read_journal(tmp_path, layout)
+
+
+@pytest.mark.parametrize("text", ["7", "[]", "null", "{}", "[" * 100_000], ids=len)
+def test_a_journal_of_other_lines(text, tmp_path):
+    (tmp_path / JOURNAL_NAME).write_text(f"{text}\n")
+    for done in (dsgen("remove", tmp_path), make(tmp_path)):
+        assert done.returncode == 6, done.stderr
+        assert "Traceback" not in done.stderr
+        assert "malformed journal" in done.stderr.splitlines()[-1]
+
+
+def test_a_sound_journal_is_read_with_and_without_its_layout(tmp_path):
+    layout = begun(tmp_path, line={"digest": None})
+    assert read_journal(tmp_path, layout) == read_journal(tmp_path)
+    assert read_journal(tmp_path)[0] == layout.parameters
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ({"seed": "1"}, "malformed journal"),
+        ({"size_requested_bytes": 1.5}, "malformed journal"),
+        ({"law": "a\nb"}, "malformed journal"),
+        ({"format": ["npy"]}, "malformed journal"),
+        ({"workload": "resnet"}, "journal of unknown workload 'resnet'"),
+        ({"law": "normal"}, "journal of unknown law 'normal'"),
+    ],
+)
+def test_a_journal_whose_files_cannot_be_known_is_not_removed(header, words, tmp_path):
+    begun(tmp_path / "set", header)
+    assert refused(dsgen("remove", tmp_path / "set"), 6, words, JOURNAL_NAME)
+    assert (tmp_path / "set" / JOURNAL_NAME).exists()
+
+
+def test_the_advice_for_a_malformed_journal_helps(tmp_path):
+    begun(tmp_path / "set", line={"crc32c": "x"})
+    done = make(tmp_path / "set", size="1")
+    assert done.returncode == 6
+    assert "malformed journal" in done.stderr
+    (tmp_path / "set" / JOURNAL_NAME).unlink()
+    assert make(tmp_path / "set", size="1").returncode == 0
+    assert dsgen("verify", tmp_path / "set").returncode == 0
 
 
 def test_a_journal_that_cannot_be_written_is_named(tmp_path):
