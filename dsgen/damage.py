@@ -1,6 +1,7 @@
 """The list of damaged segments that `verify` leaves for `generate` to write again."""
 
 import json
+import stat
 from pathlib import Path
 
 from dsgen.errors import DataSetError
@@ -15,7 +16,8 @@ def read(directory: Path) -> Damage:
     """Return the damaged segments, each once; none where nothing was marked.
 
     Raises:
-        DataSetError: the list cannot be read, or names what the manifest does not.
+        DataSetError: the list cannot be read, names what the manifest does not, or a file in the
+            place of which there is something else.
     """
     path = directory / DAMAGE_NAME
     if not path.exists():
@@ -32,7 +34,26 @@ def read(directory: Path) -> Damage:
     for name, segment in damage:
         if type(segment) is not int or not 0 <= segment < segments.get(name, 0):
             raise _malformed(path)
+        if (what := obstacle(directory / name)) is not None:
+            then = "move it away, then run the same command again"
+            raise DataSetError(f"{what}, not a file", where=str(directory / name), then=then)
     return list(damage)
+
+
+def obstacle(path: Path) -> str | None:
+    """Return what has to be moved away before a file can be written here, if there is something.
+
+    A link may lead to other storage, which is not to be measured, and to what is not to be written.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if stat.S_ISREG(mode):
+        return None
+    if stat.S_ISLNK(mode):
+        return "a symbolic link"
+    return "a directory" if stat.S_ISDIR(mode) else "a device, pipe or socket"
 
 
 def _malformed(path: Path) -> DataSetError:

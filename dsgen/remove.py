@@ -26,6 +26,10 @@ def remove(directory: Path, *, emit: Emit) -> None:
             # The manifest last: until then the command can be repeated.
             for name in [*names, *sorted(OWN_NAMES - {MANIFEST_NAME}), MANIFEST_NAME]:
                 (directory / name).unlink(missing_ok=True)
+        except IsADirectoryError as error:
+            then = "move it away, then run the same command again"
+            where = str(directory / name)
+            raise PathError("a directory in the place of a file", where=where, then=then) from error
         except OSError as error:
             then = "check the directory's rights, then run the same command again"
             raise PathError(

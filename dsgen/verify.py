@@ -19,6 +19,8 @@ from dsgen.parallel import run_parallel
 from dsgen.workloads import WORKLOADS, layout_of
 
 _READ_BYTES = 2**20
+_MISSING = "missing"
+_IN_PLACE = ", not a file"  # and has to be moved away before the file is written again
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,10 +104,17 @@ def _keep(directory: Path, damaged: damage.Damage) -> None:
 
 
 def check_sound(findings: list[Finding], directory: Path) -> None:
-    """Raise DataSetError when there are findings; the message counts them and names the first."""
+    """Raise DataSetError when there are findings; the message counts them and names the first.
+
+    What stands in the place of a file comes first: nothing is repaired before it is moved away.
+    """
     if findings:
-        what = f"{len(findings)} differences from the manifest, the first {findings[0]}"
+        in_place = [finding for finding in findings if finding.what.endswith(_IN_PLACE)]
+        first = (in_place or findings)[0]
+        what = f"{len(findings)} differences from the manifest, the first {first}"
         then = "generate again with the same parameters to repair it"
+        if in_place:
+            then = f"move {first.path} away, then {then}"
         raise DataSetError(what, where=str(directory), then=then)
 
 
@@ -113,10 +122,14 @@ def _sizes(manifest: Manifest, directory: Path) -> list[Finding]:
     findings = []
     for file in manifest.files:
         path = directory / file.path
-        if not path.is_file():
-            findings.append(Finding(path=file.path, segment=None, what="missing"))
+        what = damage.obstacle(path)
+        if what is not None:
+            what += _IN_PLACE
+        elif not path.is_file():
+            what = _MISSING
         elif (size_bytes := path.stat().st_size) != file.bytes:
             what = f"{size_bytes:,} bytes instead of {file.bytes:,}"
+        if what is not None:
             findings.append(Finding(path=file.path, segment=None, what=what))
     return findings
 
@@ -135,12 +148,16 @@ def _names(manifest: Manifest, directory: Path) -> list[Finding]:
     return foreign + unlinked
 
 
+def _is_regular(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
 def _contents(manifest: Manifest, directory: Path, processes: int, emit: Emit) -> list[Finding]:
     """Compare the CRC32C of every segment that is there."""
     tasks = [
         (index, segment)
         for index, file in enumerate(manifest.files)
-        if (directory / file.path).is_file()
+        if _is_regular(directory / file.path)
         for segment in range(len(file.segments))
     ]
     total_bytes = sum(manifest.files[file].segments[segment][0] for file, segment in tasks)
@@ -191,7 +208,7 @@ def _damaged_segments(manifest: Manifest, findings: list[Finding]) -> damage.Dam
             continue
         if finding.segment is not None:
             damaged[finding.path, finding.segment] = None
-        elif finding.what == "missing":
+        elif finding.what == _MISSING or finding.what.endswith(_IN_PLACE):
             for segment in range(len(files[finding.path].segments)):
                 damaged[finding.path, segment] = None
         else:

@@ -520,6 +520,18 @@ def test_remove_deletes_the_data_set_and_nothing_else(tmp_path):
     assert [path.name for path in (tmp_path / "set").iterdir()] == ["notes.txt"]
 
 
+def test_remove_names_a_directory_in_the_place_of_a_file(data_set, tmp_path):
+    directory = tmp_path / "set"
+    shutil.copytree(data_set, directory)
+    path = directory / read_manifest(directory).files[1].path
+    path.rename(tmp_path / "away")
+    path.mkdir()
+    assert refused(dsgen("remove", directory), 7, f"place of a file: {path}; move it away, then")
+    path.rmdir()
+    assert dsgen("remove", directory).returncode == 0
+    assert not directory.exists()
+
+
 def test_remove_takes_an_unfinished_data_set(tmp_path):
     command = [
         sys.executable,
