@@ -1,11 +1,10 @@
 """What may be in a data set's directory, and whether it can take what is planned."""
 
 import os
-import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from dsgen.damage import DAMAGE_NAME
+from dsgen.damage import DAMAGE_NAME, obstacle
 from dsgen.errors import DataSetError, PathError
 from dsgen.journal import JOURNAL_NAME
 from dsgen.layout import Link, PlannedFile
@@ -70,7 +69,7 @@ def check_room(files: Iterable[PlannedFile], directory: Path) -> None:
     free_bytes = room.f_bavail * room.f_frsize
     then = "free some, or ask for a smaller size"
     if free_bytes < needed_bytes:
-        what = f"{format_size(needed_bytes)} needed, {format_size(free_bytes)} free"
+        what = f"{needed_bytes:,} bytes needed, {free_bytes:,} free"
         raise PathError(f"too little space: {what}", where=str(directory), then=then)
     # File systems without a fixed table of inodes report none at all.
     if room.f_files and room.f_favail < needed_inodes:
@@ -98,7 +97,7 @@ def _allocated_bytes(directory: Path, path: str) -> int | None:
     """Return what a file takes on the device, finished or not; None where there is none."""
     for name in (path, partial_name(path)):
         try:
-            return (directory / name).stat().st_blocks * 512
+            return (directory / name).lstat().st_blocks * 512
         except FileNotFoundError:
             continue
     return None
@@ -119,9 +118,9 @@ def check_complete(manifest: Manifest, directory: Path) -> None:
             status = path.lstat()
         except FileNotFoundError as error:
             raise DataSetError("file missing", where=where, then=then) from error
-        if not stat.S_ISREG(status.st_mode):
-            then = "move away what stands there, verify the data set, then generate again"
-            raise DataSetError("no regular file", where=where, then=then)
+        if (what := obstacle(path)) is not None:
+            away = f"move it away, then {then}"
+            raise DataSetError(f"{what}, not a file", where=where, then=away)
         if status.st_size != file.bytes:
             what = f"{status.st_size:,} bytes instead of {file.bytes:,}"
             raise DataSetError(what, where=where, then=then)

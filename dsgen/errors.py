@@ -3,7 +3,12 @@
 A message is one line of three parts: what happened, where, and what to do next.
 """
 
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
+from pathlib import Path
 
 
 class ExitCode(IntEnum):
@@ -84,6 +89,23 @@ class PathError(DsgenError):
     """The directory cannot take the data set: rights, foreign files, space, lock."""
 
     exit_code = ExitCode.PATH
+
+
+def unwritten(error: OSError, path: Path) -> PathError:
+    """Return what to raise when the system refuses to write `path`; what is written stays."""
+    then = "run the same command again to continue"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        then = f"free space, then {then}"
+    return PathError(f"cannot write ({os.strerror(error.errno or 0)})", where=str(path), then=then)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the system refuses in the block into a PathError that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise unwritten(error, path) from error
 
 
 class WriterDiedError(DsgenError):

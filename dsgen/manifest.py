@@ -1,21 +1,29 @@
 """manifest.json: what a complete data set is. Written last; its CRC32C is the set's identity."""
 
+import itertools
 import json
+import math
 import os
+import reprlib
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, cast, get_args
+from typing import Any, NoReturn, cast, get_args
 
 import google_crc32c
 
 from dsgen import __version__
-from dsgen.errors import DataSetError
-from dsgen.layout import Compression, Layout, Link, Parameters, Role
+from dsgen.checksum import join_crc32c
+from dsgen.errors import DataSetError, writing
+from dsgen.layout import Compression, Layout, Link, Parameters, PlannedFile, Role
 from dsgen.layout import Entropy as WantedEntropy
 
 MANIFEST_NAME = "manifest.json"
 # 1 had neither options nor links at first: without them all are at their defaults.
 SCHEMA_VERSION = 1
+
+_LIMIT = 2**63  # of everything that is counted
+_RESTORE = "restore it, or move its directory away and generate again"
 
 # Parameters that most data sets have at their defaults. "entropy" alone names what was measured.
 _OPTIONS = ("entropy", "compression", "min_files")
@@ -85,14 +93,19 @@ class Manifest:
 def write_manifest(
     directory: Path, layout: Layout, files: tuple[ManifestFile, ...], entropy: Entropy
 ) -> None:
-    """Write the manifest beside its name, flush it, and rename it into place."""
+    """Write the manifest beside its name, flush it, and rename it into place.
+
+    Raises:
+        PathError: it cannot be written.
+    """
     text = json.dumps(_document(layout, files, entropy), indent=1) + "\n"
-    temporary = directory / f"{MANIFEST_NAME}.partial"
-    with temporary.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.rename(directory / MANIFEST_NAME)
+    path, temporary = directory / MANIFEST_NAME, directory / f"{MANIFEST_NAME}.partial"
+    with writing(path):
+        with temporary.open("w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.rename(path)
     sync_directory(directory)
 
 
@@ -100,39 +113,71 @@ def read_manifest(directory: Path) -> Manifest:
     """Return the manifest of a complete data set.
 
     Raises:
-        DataSetError: none here, malformed, of another schema, or naming files outside.
+        DataSetError: none here, malformed, contradicting itself, of another schema, or naming files
+            outside.
     """
     path = directory / MANIFEST_NAME
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError as error:
-        then = "generate the data set, or let an interrupted generation finish"
-        raise DataSetError("no complete data set", where=str(directory), then=then) from error
-    except OSError as error:
-        then = "check the directory's rights"
-        raise DataSetError(f"cannot read ({error.strerror})", where=str(path), then=then) from error
+    content = _content(path)
     try:
         document = json.loads(content)
         if document["schema_version"] != SCHEMA_VERSION:
             then = f"this version reads {SCHEMA_VERSION}; move its directory away, generate again"
-            what = f"manifest of schema {document['schema_version']}"
+            what = f"manifest of schema {reprlib.repr(document['schema_version'])}"
             raise DataSetError(what, where=str(path), then=then)
         manifest = _from_document(document, crc32c=f"{google_crc32c.value(content):08x}")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        then = "restore it, or move its directory away and generate again"
-        raise DataSetError(f"malformed manifest ({error!r})", where=str(path), then=then) from error
+        _check_consistent(manifest)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        what = f"malformed manifest ({error!r})"
+        raise DataSetError(what, where=str(path), then=_RESTORE) from error
     for name in [*manifest.paths, *(link.target for link in manifest.links)]:
         _check_inside(name, path)
     return manifest
 
 
-def sync_directory(directory: Path) -> None:
-    """Flush a directory, so that the names in it survive a loss of power."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _content(path: Path) -> bytes:
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        then = "generate the data set, or let an interrupted generation finish"
+        where = str(path.parent)
+        raise DataSetError("no complete data set", where=where, then=then) from error
+    except OSError as error:
+        then = "check the directory's rights"
+        raise DataSetError(f"cannot read ({error.strerror})", where=str(path), then=then) from error
+
+
+def check_matches(manifest: Manifest, layout: Layout, directory: Path) -> None:
+    """Check that the manifest describes the files, segments and links of `layout`.
+
+    Raises:
+        DataSetError: it describes others, the first of them named.
+    """
+    described = [*map(_as_described, manifest.files), *_as_pairs(manifest.links)]
+    planned = [*map(_as_planned, layout.files), *_as_pairs(layout.links)]
+    for found, wanted in itertools.zip_longest(described, planned):
+        if found != wanted:
+            _refuse_other((wanted or found)[0], directory)
+    if (manifest.data_bytes, manifest.sidecar_bytes) != (layout.data_bytes, layout.sidecar_bytes):
+        _refuse_other("data_bytes", directory)
+
+
+def _refuse_other(what: str, directory: Path) -> NoReturn:
+    what = f"manifest says other than its parameters give, first of {what}"
+    raise DataSetError(what, where=str(directory / MANIFEST_NAME), then=_RESTORE)
+
+
+def sync_directory(directory: Path) -> None:
+    """Flush a directory, so that the names in it survive a loss of power.
+
+    Raises:
+        PathError: the system refuses.
+    """
+    with writing(directory):
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _document(layout: Layout, files: tuple[ManifestFile, ...], entropy: Entropy) -> dict[str, Any]:
@@ -172,25 +217,25 @@ def _document(layout: Layout, files: tuple[ManifestFile, ...], entropy: Entropy)
 def _from_document(document: dict[str, Any], *, crc32c: str) -> Manifest:
     return Manifest(
         parameters=Parameters(
-            workload=str(document["workload"]),
-            format=str(document["format"]),
-            format_version=int(document["generator"]["format_version"]),
-            law=str(document["law"]),
-            seed=int(document["seed"]),
-            size_requested_bytes=int(document["size_requested_bytes"]),
+            workload=_text(document["workload"]),
+            format=_text(document["format"]),
+            format_version=_count(document["generator"]["format_version"]),
+            law=_text(document["law"]),
+            seed=_count(document["seed"], limit=None),
+            size_requested_bytes=_count(document["size_requested_bytes"]),
             **_options_from(document.get("options", {})),
         ),
-        data_bytes=int(document["data_bytes"]),
-        sidecar_bytes=int(document["sidecar_bytes"]),
-        samples_train=int(document["samples"]["train"]),
-        samples_eval=int(document["samples"]["eval"]),
+        data_bytes=_count(document["data_bytes"]),
+        sidecar_bytes=_count(document["sidecar_bytes"]),
+        samples_train=_count(document["samples"]["train"]),
+        samples_eval=_count(document["samples"]["eval"]),
         entropy=Entropy(
-            deflate1_64kib=float(document["entropy"]["deflate1_64kib"]),
-            duplicate_4kib=float(document["entropy"]["duplicate_4kib"]),
+            deflate1_64kib=_ratio(document["entropy"]["deflate1_64kib"]),
+            duplicate_4kib=_ratio(document["entropy"]["duplicate_4kib"]),
         ),
         files=tuple(_file_from(entry) for entry in document["files"]),
         links=tuple(
-            Link(path=str(entry["path"]), target=str(entry["target"]))
+            Link(path=_text(entry["path"]), target=_text(entry["target"]))
             for entry in document.get("links", ())
         ),
         crc32c=crc32c,
@@ -198,30 +243,90 @@ def _from_document(document: dict[str, Any], *, crc32c: str) -> Manifest:
 
 
 def _options_from(options: dict[str, Any]) -> dict[str, Any]:
+    for name in options:
+        _one_of(_OPTIONS, name)
     return {
         "entropy": _one_of(get_args(WantedEntropy), options.get("entropy", "natural")),
         "compression": _one_of(get_args(Compression), options.get("compression", "none")),
-        "min_files": int(options.get("min_files", 0)),
+        "min_files": _count(options.get("min_files", 0)),
     }
 
 
 def _one_of(known: tuple[str, ...], value: object) -> str:
     if value not in known:
-        raise ValueError(f"{value!r} is none of {', '.join(known)}")
+        raise ValueError(f"{reprlib.repr(value)} is none of {', '.join(known)}")
     return str(value)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value.isprintable():
+        raise ValueError(f"{reprlib.repr(value)} is no line of text")
+    return value
+
+
+def _count(value: object, *, limit: int | None = _LIMIT) -> int:
+    # True is an int, too, and 1.0 equals one.
+    if type(value) is not int or value < 0 or (limit is not None and value >= limit):
+        raise ValueError(f"{reprlib.repr(value)} is no whole number in its range")
+    return value
+
+
+def _ratio(value: object) -> float:
+    if type(value) not in (int, float) or not math.isfinite(ratio := cast(float, value)):
+        raise ValueError(f"{reprlib.repr(value)} is no number")
+    return float(ratio)
 
 
 def _file_from(entry: dict[str, Any]) -> ManifestFile:
     role = _one_of(get_args(Role), entry["role"])
     return ManifestFile(
-        path=str(entry["path"]),
+        path=_text(entry["path"]),
         role=cast(Role, role),
-        file_class=str(entry["class"]),
-        bytes=int(entry["bytes"]),
-        samples=int(entry["samples"]),
-        crc32c=int(entry["crc32c"]),
-        segments=tuple((int(size), int(crc)) for size, crc in entry["segments"]),
+        file_class=_text(entry["class"]),
+        bytes=_count(entry["bytes"]),
+        samples=_count(entry["samples"]),
+        crc32c=_count(entry["crc32c"], limit=2**32),
+        segments=tuple((_count(size), _count(crc, limit=2**32)) for size, crc in entry["segments"]),
     )
+
+
+def _check_consistent(manifest: Manifest) -> None:
+    """Raise ValueError where one part of a manifest contradicts another."""
+    for file in manifest.files:
+        if not file.segments or sum(size for size, _ in file.segments) != file.bytes:
+            raise ValueError(f"the segments of {file.path!r} are not its {file.bytes} bytes")
+        first, *more = file.segments
+        if (join_crc32c(file.segments) if more else first[1]) != file.crc32c:
+            raise ValueError(f"the segments of {file.path!r} have another CRC32C")
+    names = [file.path for file in manifest.files] + [link.path for link in manifest.links]
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice or not manifest.files:
+        raise ValueError(f"{twice[0]!r} is there twice" if twice else "there are no files")
+    _check_sums(manifest)
+
+
+def _check_sums(manifest: Manifest) -> None:
+    if manifest.data_bytes + manifest.sidecar_bytes != sum(file.bytes for file in manifest.files):
+        raise ValueError("data_bytes and sidecar_bytes are not those of the files")
+    if manifest.data_bytes < manifest.parameters.size_requested_bytes:
+        raise ValueError("data_bytes are fewer than were asked for")
+    for role, samples in (("train", manifest.samples_train), ("eval", manifest.samples_eval)):
+        if samples != sum(file.samples for file in manifest.files if file.role == role):
+            raise ValueError(f"the samples of {role} are not those of its files")
+
+
+def _as_described(file: ManifestFile) -> tuple[Any, ...]:
+    sizes = [size for size, _ in file.segments]
+    return file.path, file.role, file.file_class, file.samples, sizes
+
+
+def _as_pairs(links: tuple[Link, ...]) -> list[tuple[str, str]]:
+    return [(link.path, link.target) for link in links]
+
+
+def _as_planned(file: PlannedFile) -> tuple[Any, ...]:
+    sizes = [file.segment(index).bytes for index in range(file.segment_count)]
+    return file.path, file.role, file.file_class, file.samples, sizes
 
 
 def _check_inside(path: str, manifest: Path) -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 from dsgen.directory import OWN_NAMES, foreign_names, partial_name
 from dsgen.errors import DataSetError, PathError
 from dsgen.events import Emit, notice
-from dsgen.journal import finished_paths, read_journal
+from dsgen.journal import JOURNAL_NAME, finished_paths, read_journal
 from dsgen.lock import hold_exclusive
 from dsgen.manifest import MANIFEST_NAME, read_manifest
+from dsgen.verify import unknown_choice
 from dsgen.workloads import layout_of
 
 
@@ -26,6 +27,10 @@ def remove(directory: Path, *, emit: Emit) -> None:
             # The manifest last: until then the command can be repeated.
             for name in [*sorted(names), *sorted(OWN_NAMES - {MANIFEST_NAME}), MANIFEST_NAME]:
                 (directory / name).unlink(missing_ok=True)
+        except IsADirectoryError as error:
+            then = "move it away, then run the same command again"
+            where = str(directory / name)
+            raise PathError("a directory in the place of a file", where=where, then=then) from error
         except OSError as error:
             then = "check the directory's rights, then run the same command again"
             raise PathError(
@@ -53,6 +58,11 @@ def _names(directory: Path) -> tuple[set[str], set[str]]:
     if begun is None:
         then = "name the directory that holds manifest.json"
         raise DataSetError("no data set here", where=str(directory), then=then)
+    unknown = unknown_choice(begun[0])
+    if unknown is not None:
+        then = "remove it with the version that began it, or delete its files"
+        where = str(directory / JOURNAL_NAME)
+        raise DataSetError(f"journal of {unknown}", where=where, then=then)
     layout, done = layout_of(begun[0]), begun[1]
     partial = {partial_name(path) for path in layout.paths}
     return finished_paths(layout, done) | partial, {link.path for link in layout.links}

@@ -18,7 +18,7 @@ import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from dsgen.errors import PathError
+from dsgen.errors import unwritten
 from dsgen.journal import Written
 from dsgen.layout import Segment
 from dsgen.workloads import Blocks
@@ -57,7 +57,7 @@ class SegmentSink:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            raise _explained(error, path) from error
+            raise unwritten(error, path) from error
 
     def _write(
         self,
@@ -176,10 +176,3 @@ def _write_range(descriptor: int, data: NDArray[np.uint8], offset: int) -> None:
     while view:
         count = os.pwrite(descriptor, view, offset)
         view, offset = view[count:], offset + count
-
-
-def _explained(error: OSError, path: Path) -> PathError:
-    then = "run the same command again to continue"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        then = "free space, then run the same command again to continue"
-    return PathError(f"cannot write ({error.strerror})", where=str(path), then=then)

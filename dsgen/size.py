@@ -1,7 +1,7 @@
 """Sizes as people write them, and as the tool says them back."""
 
 import re
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 from dsgen.errors import UsageError
 
@@ -9,13 +9,16 @@ _DECIMAL = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10
 _BINARY = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 _UNITS = {**_DECIMAL, **_BINARY}
 _NUMBER = re.compile(r"(?P<number>\d+(?:\.\d+)?(?:[eE]\+?\d+)?)\s*(?P<unit>[A-Za-z]*)", re.ASCII)
+# What file systems and numpy count bytes in is a signed integer of 64 bits.
+_LIMIT_BYTES = 2**63
 
 
 def parse_size(text: str) -> int:
     """Return the bytes that `text` means: `16GB` decimal, `16GiB` binary, bare or `16e9` bytes.
 
     Raises:
-        UsageError: not a positive number, or a unit such as `G` that could mean either.
+        UsageError: not a positive number, one of 2**63 bytes or more, or a unit such as `G` that
+            could mean either.
 
     >>> parse_size("16GB"), parse_size("1.5GiB"), parse_size("16e9")
     (16000000000, 1610612736, 16000000000)
@@ -23,12 +26,14 @@ def parse_size(text: str) -> int:
     match = _NUMBER.fullmatch(text.strip())
     if match is None:
         raise UsageError("not a size", where=repr(text), then="write it as 16GB, 16GiB or bytes")
-    number, unit = Decimal(match["number"]), match["unit"]
+    number, unit = _number(match["number"]), match["unit"]
     if unit and unit not in _UNITS:
         raise UsageError(f"unit {unit!r} is not one size", where=repr(text), then=_advice(unit))
     size_bytes = int(number * _UNITS.get(unit, 1))
     if size_bytes < 1:
         raise UsageError("a size is at least one byte", where=repr(text), then="give a larger one")
+    if size_bytes >= _LIMIT_BYTES:
+        raise UsageError("a size is below 2**63 bytes", where=repr(text), then="give a smaller one")
     return size_bytes
 
 
@@ -55,6 +60,14 @@ def echo_size(size_bytes: int) -> str:
     gib = size_bytes / 2**30
     binary = f"{gib:.3g} GiB" if gib >= 1 else f"{size_bytes / 2**20:.3g} MiB"
     return f"{format_size(size_bytes)} = {size_bytes:,} bytes ({binary})"
+
+
+def _number(text: str) -> Decimal:
+    """Return a number, at most the limit: to work out 1e999999 takes for ever."""
+    try:
+        return min(Decimal(text), Decimal(_LIMIT_BYTES))
+    except InvalidOperation:  # an exponent that no Decimal has
+        return Decimal(_LIMIT_BYTES)
 
 
 def _advice(unit: str) -> str:

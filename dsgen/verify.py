@@ -8,14 +8,19 @@ from pathlib import Path
 import google_crc32c
 
 from dsgen import damage
+from dsgen.choices import Wanted, refusals
 from dsgen.directory import foreign_names, is_link
 from dsgen.errors import DataSetError, PathError
 from dsgen.events import Emit, notice, progress
+from dsgen.layout import SEGMENT_BYTES, Parameters
 from dsgen.lock import hold_shared
-from dsgen.manifest import MANIFEST_NAME, Manifest, read_manifest
+from dsgen.manifest import MANIFEST_NAME, Manifest, check_matches, read_manifest
 from dsgen.parallel import run_parallel
+from dsgen.workloads import WORKLOADS, layout_of
 
 _READ_BYTES = 2**20
+_MISSING = "missing"
+_IN_PLACE = ", not a file"  # and has to be moved away before the file is written again
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,10 +40,11 @@ def verify(directory: Path, *, processes: int, emit: Emit) -> list[Finding]:
     """Return everything that differs from the manifest, and mark it for `generate` to repair.
 
     Raises:
-        DataSetError: there is no readable manifest.
+        DataSetError: there is no manifest, or one that no data set has.
         PathError: another process writes the data set.
     """
     manifest = read_manifest(directory)
+    _check_planned(manifest, directory)
     with hold_shared(directory):
         findings = _sizes(manifest, directory) + _names(manifest, directory)
         findings += _contents(manifest, directory, processes, emit)
@@ -51,6 +57,37 @@ def verify(directory: Path, *, processes: int, emit: Emit) -> list[Finding]:
     for finding in findings:
         emit(notice(str(finding)))
     return findings
+
+
+def _check_planned(manifest: Manifest, directory: Path) -> None:
+    """Compare the manifest with the layout of its parameters, where this version has it."""
+    unknown = unknown_choice(manifest.parameters)
+    segments = sum(len(file.segments) for file in manifest.files)
+    # Planning takes longer the more is asked for, which is no more than so many segments hold.
+    if unknown is None and manifest.data_bytes > segments * 2 * SEGMENT_BYTES:
+        unknown = "segments that are too large"
+    if unknown is not None:
+        then = "verify it with the version that made it, or move its directory away"
+        where = str(directory / MANIFEST_NAME)
+        raise DataSetError(f"manifest of {unknown}", where=where, then=then)
+    if manifest.parameters.format_version == WORKLOADS[manifest.workload].FORMAT_VERSION:
+        check_matches(manifest, layout_of(manifest.parameters), directory)
+
+
+def unknown_choice(parameters: Parameters) -> str | None:
+    """Return what of the parameters this version does not know, and so cannot plan."""
+    if parameters.workload not in WORKLOADS:
+        return f"unknown workload {parameters.workload!r}"
+    wanted = Wanted(
+        format=parameters.format,
+        law=parameters.law,
+        entropy=parameters.entropy,
+        compression=parameters.compression,
+        min_files=parameters.min_files,
+    )
+    offered = WORKLOADS[parameters.workload].FORMATS
+    refused = next(refusals(parameters.workload, offered, wanted), None)
+    return refused.what if refused else None
 
 
 def _keep(directory: Path, damaged: damage.Damage) -> None:
@@ -67,10 +104,17 @@ def _keep(directory: Path, damaged: damage.Damage) -> None:
 
 
 def check_sound(findings: list[Finding], directory: Path) -> None:
-    """Raise DataSetError when there are findings; the message counts them and names the first."""
+    """Raise DataSetError when there are findings; the message counts them and names the first.
+
+    What stands in the place of a file comes first: nothing is repaired before it is moved away.
+    """
     if findings:
-        what = f"{len(findings)} differences from the manifest, the first {findings[0]}"
+        in_place = [finding for finding in findings if finding.what.endswith(_IN_PLACE)]
+        first = (in_place or findings)[0]
+        what = f"{len(findings)} differences from the manifest, the first {first}"
         then = "generate again with the same parameters to repair it"
+        if in_place:
+            then = f"move {first.path} away, then {then}"
         raise DataSetError(what, where=str(directory), then=then)
 
 
@@ -78,10 +122,14 @@ def _sizes(manifest: Manifest, directory: Path) -> list[Finding]:
     findings = []
     for file in manifest.files:
         path = directory / file.path
-        if not path.is_file():
-            findings.append(Finding(path=file.path, segment=None, what="missing"))
+        what = damage.obstacle(path)
+        if what is not None:
+            what += _IN_PLACE
+        elif not path.is_file():
+            what = _MISSING
         elif (size_bytes := path.stat().st_size) != file.bytes:
             what = f"{size_bytes:,} bytes instead of {file.bytes:,}"
+        if what is not None:
             findings.append(Finding(path=file.path, segment=None, what=what))
     return findings
 
@@ -100,12 +148,16 @@ def _names(manifest: Manifest, directory: Path) -> list[Finding]:
     return foreign + unlinked
 
 
+def _is_regular(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
 def _contents(manifest: Manifest, directory: Path, processes: int, emit: Emit) -> list[Finding]:
     """Compare the CRC32C of every segment that is there."""
     tasks = [
         (index, segment)
         for index, file in enumerate(manifest.files)
-        if (directory / file.path).is_file()
+        if _is_regular(directory / file.path)
         for segment in range(len(file.segments))
     ]
     total_bytes = sum(manifest.files[file].segments[segment][0] for file, segment in tasks)
@@ -156,7 +208,7 @@ def _damaged_segments(manifest: Manifest, findings: list[Finding]) -> damage.Dam
             continue
         if finding.segment is not None:
             damaged[finding.path, finding.segment] = None
-        elif finding.what == "missing":
+        elif finding.what == _MISSING or finding.what.endswith(_IN_PLACE):
             for segment in range(len(files[finding.path].segments)):
                 damaged[finding.path, segment] = None
         else:

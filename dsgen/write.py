@@ -11,7 +11,7 @@ from pathlib import Path
 from dsgen import damage
 from dsgen.checksum import join_crc32c
 from dsgen.directory import check_complete, check_room, check_unshared, is_link, partial_name
-from dsgen.errors import DataSetError, PathError
+from dsgen.errors import DataSetError, PathError, writing
 from dsgen.events import Emit, notice
 from dsgen.journal import (
     JOURNAL_NAME,
@@ -26,6 +26,7 @@ from dsgen.manifest import (
     MANIFEST_NAME,
     Entropy,
     ManifestFile,
+    check_matches,
     read_manifest,
     sync_directory,
     write_manifest,
@@ -64,6 +65,7 @@ def generate(layout: Layout, directory: Path, *, processes: int, emit: Emit) -> 
 def _reuse_or_repair(layout: Layout, directory: Path, processes: int, emit: Emit) -> None:
     manifest = read_manifest(directory)
     _check_same(layout.parameters, manifest.parameters, directory, "another data set is here")
+    check_matches(manifest, layout, directory)
     check_unshared(manifest.paths, directory)
     _make_links(layout, directory)
     damaged = damage.read(directory)
@@ -74,7 +76,6 @@ def _reuse_or_repair(layout: Layout, directory: Path, processes: int, emit: Emit
     known = {file.path: file for file in manifest.files}
     by_path = {file.path: file for file in layout.files}
     tasks = [(by_path[path].index, segment) for path, segment in damaged]
-    _check_regular({path for path, _ in damaged}, directory)
     check_room(layout.files, directory)
     for written in write_segments(layout, directory, tasks, processes, emit, in_place=True):
         expected = known[layout.files[written.file].path].segments[written.segment]
@@ -83,16 +84,18 @@ def _reuse_or_repair(layout: Layout, directory: Path, processes: int, emit: Emit
             where = f"{directory} segment {written.segment} of file {written.file}"
             raise DataSetError("repaired bytes differ from the manifest", where=where, then=then)
     for file in {by_path[path] for path, _ in damaged}:
-        os.truncate(directory / file.path, file.bytes)
+        with writing(directory / file.path):
+            os.truncate(directory / file.path, file.bytes)
         _flush(directory / file.path)
     # Files are now younger than the manifest; renewing it says that they are as it describes.
-    (directory / MANIFEST_NAME).touch()
-    damage.clear(directory)
+    with writing(directory / MANIFEST_NAME):
+        (directory / MANIFEST_NAME).touch()
+        damage.clear(directory)
     emit(notice(f"{len(tasks)} damaged segments were written again"))
 
 
 def _write(layout: Layout, directory: Path, processes: int, emit: Emit) -> None:
-    begun = read_journal(directory)
+    begun = read_journal(directory, layout)
     done: dict[Task, Written] = {}
     if begun is not None:
         parameters, done = begun
@@ -127,7 +130,8 @@ def _write(layout: Layout, directory: Path, processes: int, emit: Emit) -> None:
     _make_links(layout, directory)
     sync_directory(directory)
     write_manifest(directory, layout, _manifest_files(layout, done), _entropy(done))
-    (directory / JOURNAL_NAME).unlink()
+    with writing(directory / JOURNAL_NAME):
+        (directory / JOURNAL_NAME).unlink()
 
 
 def _make_links(layout: Layout, directory: Path) -> None:
@@ -146,15 +150,6 @@ def _make_links(layout: Layout, directory: Path) -> None:
             raise PathError(
                 f"cannot link ({error.strerror})", where=str(path), then=then
             ) from error
-
-
-def _check_regular(paths: set[str], directory: Path) -> None:
-    """Refuse to repair what is no file of ours: a link would lead the bytes elsewhere."""
-    for path in sorted(paths):
-        place = directory / path
-        if place.is_symlink() or (place.exists() and not place.is_file()):
-            then = "move it away, then run the same command again"
-            raise DataSetError("no regular file", where=str(place), then=then)
 
 
 def _check_same(wanted: Parameters, found: Parameters, directory: Path, what: str) -> None:
@@ -193,17 +188,19 @@ def _finish(file: PlannedFile, directory: Path) -> None:
     final, partial = directory / file.path, directory / partial_name(file.path)
     if not partial.exists():
         return
-    os.truncate(partial, file.bytes)
-    _flush(partial)
-    partial.rename(final)
+    with writing(final):
+        os.truncate(partial, file.bytes)
+        _flush(partial)
+        partial.rename(final)
 
 
 def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with writing(path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _manifest_files(layout: Layout, done: dict[Task, Written]) -> tuple[ManifestFile, ...]:

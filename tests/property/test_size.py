@@ -120,6 +120,19 @@ def test_what_is_no_size_is_refused(text):
         parse_size(text)
 
 
+@pytest.mark.parametrize(
+    "text", ["1e400", "1e999999", "1e9999999TB", f"1e{'9' * 5000}", str(2**63), "9223373TB"]
+)
+def test_a_size_beyond_every_device_is_refused(text):
+    with pytest.raises(UsageError, match="below 2"):
+        parse_size(text)
+
+
+def test_zero_stays_too_small_whatever_its_exponent():
+    with pytest.raises(UsageError, match="at least one byte"):
+        parse_size("0e999999")
+
+
 def test_a_size_is_said_in_three_ways():
     assert echo_size(16 * 10**9) == "16 GB = 16,000,000,000 bytes (14.9 GiB)"
     assert format_size(999_600) == "1 MB"

@@ -13,7 +13,7 @@ from dsgen.damage import DAMAGE_NAME
 from dsgen.directory import check_complete
 from dsgen.errors import DataSetError
 from dsgen.manifest import read_manifest
-from dsgen.verify import verify
+from dsgen.verify import check_sound, verify
 from dsgen.write import generate
 from tests.property.strategies import FORMATS
 from tests.property.strategies import data_set as data_set_of
@@ -106,6 +106,45 @@ def test_a_missing_file_is_found_and_repaired(data_set):
     (directory / layout.files[-1].path).unlink()
     findings = verify(directory, processes=2, emit=silent)
     assert [(f.path, f.what) for f in findings] == [(layout.files[-1].path, "missing")]
+    repair(layout, directory)
+    assert contents(directory) == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [
+        ("directory", "a directory"),
+        ("symbolic link", "a symbolic link"),
+        ("broken link", "a symbolic link"),
+        ("pipe", "a device, pipe or socket"),
+    ],
+)
+def test_what_is_in_the_place_of_a_file_is_named_and_repaired_once_it_is_away(
+    kind, what, data_set, tmp_path
+):
+    """A link may lead to the same bytes, but on other storage."""
+    layout, directory = data_set
+    before = contents(directory)
+    path = directory / layout.files[-1].path
+    path.rename(tmp_path / "elsewhere")
+    what = {"pipe": "a device, pipe or socket", "directory": "a directory"}.get(
+        kind, "a symbolic link"
+    )
+    if kind == "directory":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(tmp_path / ("elsewhere" if kind == "symbolic link" else "nowhere"))
+    findings = verify(directory, processes=2, emit=silent)
+    assert [(f.path, f.segment, f.what) for f in findings] == [
+        (path.name, None, f"{what}, not a file")
+    ]
+    with pytest.raises(DataSetError, match=f"move {path.name} away, then generate again"):
+        check_sound(findings, directory)
+    with pytest.raises(DataSetError, match=f"{what}, not a file: {path}; move it away"):
+        generate(layout, directory, processes=2, emit=silent)
+    path.rename(tmp_path / "away")
     repair(layout, directory)
     assert contents(directory) == before
 

@@ -8,14 +8,17 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from dsgen import damage
 from dsgen.choices import Wanted
-from dsgen.errors import PathError
+from dsgen.errors import DataSetError, PathError
+from dsgen.journal import JOURNAL_NAME, Journal, Written, begin_journal, read_journal
 from dsgen.lock import hold_exclusive, hold_shared
-from dsgen.manifest import MANIFEST_NAME
+from dsgen.manifest import MANIFEST_NAME, read_manifest
 from dsgen.remove import remove
 from dsgen.workloads import plan
 from dsgen.write import generate
@@ -171,6 +174,124 @@ def test_a_disk_that_fills_during_generation_loses_nothing(tmp_path):
 
 
 @pytest.mark.root
+@pytest.mark.parametrize("beside_pages", range(6))
+def test_a_disk_without_room_for_what_is_kept_beside_the_data(beside_pages, tmp_path):
+    """Journal and manifest take some pages more, and each may be what finds none."""
+    words = ("generate", "dlrm", "--format", "text", "--size", "10MB", "--output")
+    assert dsgen(*words, tmp_path / "whole").returncode == 0
+    data_pages = -(-(tmp_path / "whole" / "train.txt").stat().st_size // 4096)
+    size_kib = (data_pages + beside_pages) * 4
+    with small_disk(tmp_path / "disk", f"size={size_kib}k") as disk:
+        done = dsgen(*words, disk)
+        if done.returncode:
+            last = done.stderr.splitlines()
+            assert (done.returncode, len(last)) == (7, 1), done.stderr
+            if "too little space: " not in last[0]:
+                assert "cannot write (No space left on device): " in last[0]
+                assert last[0].endswith("free space, then run the same command again to continue")
+            subprocess.run(["mount", "-o", "remount,size=60m", disk], check=True)
+            assert dsgen(*words, disk).returncode == 0
+        assert (disk / MANIFEST_NAME).read_bytes() == (
+            tmp_path / "whole" / MANIFEST_NAME
+        ).read_bytes()
+
+
+def begun(directory, header=(), line=()):
+    """Write a journal of two lines, with changes; return the layout that it is of."""
+    layout = plan("imseg", size_bytes=1, seed=1, wanted=Wanted(law="small"))
+    parameters = layout.parameters.as_json() | dict(header)
+    written = {field.name: 0 for field in fields(Written)}
+    written["bytes"] = layout.files[0].segment(0).bytes
+    lines = (json.dumps(parameters), json.dumps(written | dict(line)))
+    directory.mkdir(exist_ok=True)
+    (directory / JOURNAL_NAME).write_text("".join(f"{one}\n" for one in lines))
+    return layout
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"file": 9},
+        {"file": -1},
+        {"file": "0"},
+        {"file": True},
+        {"segment": 99},
+        {"segment": 0.0},
+        {"bytes": 7},
+        {"crc32c": "x"},
+        {"crc32c": 2**32},
+        {"sampled_bytes": None},
+        {"sampled_blocks": float("inf")},
+        {"digest": "x"},
+        {"digest": 2**32},
+        {"more": 1},
+    ],
+    ids=str,
+)
+def test_a_journal_of_what_no_generation_writes(line, tmp_path):
+    layout = begun(tmp_path, line=line)
+    words = r"malformed journal: .*; move its directory away and generate again"
+    with pytest.raises(DataSetError, match=words):
+        read_journal(tmp_path, layout)
+
+
+@pytest.mark.parametrize("text", ["7", "[]", "null", "{}", "[" * 100_000], ids=len)
+def test_a_journal_of_other_lines(text, tmp_path):
+    (tmp_path / JOURNAL_NAME).write_text(f"{text}\n")
+    for done in (dsgen("remove", tmp_path), make(tmp_path)):
+        assert done.returncode == 6, done.stderr
+        assert "Traceback" not in done.stderr
+        assert "malformed journal" in done.stderr.splitlines()[-1]
+
+
+def test_a_sound_journal_is_read_with_and_without_its_layout(tmp_path):
+    layout = begun(tmp_path, line={"digest": None})
+    assert read_journal(tmp_path, layout) == read_journal(tmp_path)
+    assert read_journal(tmp_path)[0] == layout.parameters
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ({"seed": "1"}, "malformed journal"),
+        ({"size_requested_bytes": 1.5}, "malformed journal"),
+        ({"law": "a\nb"}, "malformed journal"),
+        ({"format": ["npy"]}, "malformed journal"),
+        ({"workload": "resnet"}, "journal of unknown workload 'resnet'"),
+        ({"law": "normal"}, "journal of unknown law 'normal'"),
+    ],
+)
+def test_a_journal_whose_files_cannot_be_known_is_not_removed(header, words, tmp_path):
+    begun(tmp_path / "set", header)
+    assert refused(dsgen("remove", tmp_path / "set"), 6, words, JOURNAL_NAME)
+    assert (tmp_path / "set" / JOURNAL_NAME).exists()
+
+
+def test_the_advice_for_a_malformed_journal_helps(tmp_path):
+    begun(tmp_path / "set", line={"crc32c": "x"})
+    done = make(tmp_path / "set", size="1")
+    assert done.returncode == 6
+    assert "malformed journal" in done.stderr
+    (tmp_path / "set" / JOURNAL_NAME).unlink()
+    assert make(tmp_path / "set", size="1").returncode == 0
+    assert dsgen("verify", tmp_path / "set").returncode == 0
+
+
+def test_a_journal_that_cannot_be_written_is_named(tmp_path):
+    layout = plan("imseg", size_bytes=1, seed=1, wanted=Wanted(law="small"))
+    written = Written(**{field.name: 0 for field in fields(Written)})
+    full, words = Path("/dev/full"), r"\(No space left on device\): .*; free space, then run"
+    with (
+        Journal(tmp_path / "journal", full.open("w", encoding="utf-8")) as journal,
+        pytest.raises(PathError, match=words),
+    ):
+        journal.add(written)
+    (tmp_path / f"{JOURNAL_NAME}.partial").symlink_to(full)
+    with pytest.raises(PathError, match=words):
+        begin_journal(tmp_path, layout.parameters, [])
+
+
+@pytest.mark.root
 def test_not_writable(tmp_path):
     layout = plan("imseg", size_bytes=1, seed=1, wanted=Wanted(law="small"))
     (tmp_path / "shut").mkdir(mode=0o555)
@@ -259,6 +380,114 @@ def manifests():
     )
 
 
+def contradictions():
+    """Yield changes of a document that is sound but for them."""
+
+    def of_file(**changes):
+        return lambda document: document["files"][0].update(changes)
+
+    def of_all(**changes):
+        return lambda document: document.update(changes)
+
+    yield "bytes", of_file(bytes=7)
+    yield "no segments", of_file(segments=[])
+    yield "crc32c", of_file(crc32c=7)
+    yield "a crc32c of 33 bits", of_file(crc32c=2**32, segments=[[1, 2**32]])
+    yield "negative", of_file(samples=-1)
+    yield "infinite", of_file(bytes=float("inf"))
+    yield "a fraction", of_file(samples=1.5)
+    yield "true", of_file(samples=True)
+    yield "two lines", of_file(path="a\nb")
+    yield "a byte of zero", of_file(path="a\0b")
+    yield "none", of_all(files=[])
+    yield "data_bytes", of_all(data_bytes=1)
+    yield "samples", of_all(samples={"train": 99, "eval": 0})
+    yield "more asked for", of_all(size_requested_bytes=2**62)
+    yield "option", of_all(options={"entropy": "natural", "speed": "high"})
+    yield "ratio", of_all(entropy={"deflate1_64kib": float("nan"), "duplicate_4kib": 0})
+    yield "twice", lambda document: document["files"].append(document["files"][-2])
+
+
+CONTRADICTIONS = dict(contradictions())
+
+
+@pytest.mark.parametrize("change", CONTRADICTIONS.values(), ids=CONTRADICTIONS)
+def test_a_manifest_that_contradicts_itself(change, data_set, tmp_path):
+    document = json.loads((data_set / MANIFEST_NAME).read_text())
+    change(document)
+    (tmp_path / MANIFEST_NAME).write_text(json.dumps(document))
+    with pytest.raises(DataSetError, match="malformed manifest"):
+        read_manifest(tmp_path)
+
+
+def test_a_manifest_nested_too_deeply(tmp_path):
+    (tmp_path / MANIFEST_NAME).write_text("[" * 100_000)
+    assert refused(dsgen("verify", tmp_path), 6, "malformed manifest")
+
+
+def test_a_manifest_from_before_there_were_options_is_read(data_set, tmp_path):
+    document = json.loads((data_set / MANIFEST_NAME).read_text())
+    del document["options"], document["links"]
+    (tmp_path / MANIFEST_NAME).write_text(json.dumps(document))
+    assert read_manifest(tmp_path).parameters == read_manifest(data_set).parameters
+
+
+def without_a_file(document):
+    gone = document["files"].pop(1)  # a label, which counts no samples
+    document["data_bytes"] -= gone["bytes"]
+
+
+def in_other_order(document):
+    document["files"].reverse()
+
+
+def with_another_split(document):
+    document["data_bytes"] -= 1
+    document["sidecar_bytes"] += 1
+    document["size_requested_bytes"] -= 1000
+
+
+def with_larger_files(document):
+    document["files"][0] |= {"bytes": 2**60, "segments": [[2**60, 0]], "crc32c": 0}
+    sizes = [file["bytes"] for file in document["files"]]
+    document |= {"data_bytes": sum(sizes), "size_requested_bytes": 2**60}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        without_a_file,
+        in_other_order,
+        with_another_split,
+        with_larger_files,
+        lambda document: document["files"][0].update(path="train.txt"),
+        lambda document: document["files"][0].update({"class": "y"}),
+        lambda document: document.update(links=[{"path": "a", "target": "b"}]),
+        lambda document: document.update(workload="resnet"),
+        lambda document: document.update(workload="bert"),
+        lambda document: document.update(law="normal"),
+        lambda document: document["options"].update(min_files=9),
+    ],
+)
+def test_a_manifest_of_other_files_than_its_parameters_give(change, data_set, tmp_path):
+    shutil.copytree(data_set, tmp_path / "set")
+    path = tmp_path / "set" / MANIFEST_NAME
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+    words = ("manifest", str(path), "move its directory away")
+    assert refused(dsgen("verify", tmp_path / "set"), 6, *words)
+
+
+def test_a_manifest_of_another_format_version_is_compared_with_the_files_alone(data_set, tmp_path):
+    shutil.copytree(data_set, tmp_path / "set")
+    path = tmp_path / "set" / MANIFEST_NAME
+    document = json.loads(path.read_text())
+    document["generator"]["format_version"] += 1
+    path.write_text(json.dumps(document | {"size_requested_bytes": 1}))
+    assert dsgen("verify", tmp_path / "set").returncode == 0
+
+
 MANIFESTS = dict(manifests())
 
 
@@ -292,6 +521,18 @@ def test_remove_deletes_the_data_set_and_nothing_else(tmp_path):
     (tmp_path / "set" / "notes.txt").write_text("mine")
     assert dsgen("remove", tmp_path / "set").returncode == 0
     assert [path.name for path in (tmp_path / "set").iterdir()] == ["notes.txt"]
+
+
+def test_remove_names_a_directory_in_the_place_of_a_file(data_set, tmp_path):
+    directory = tmp_path / "set"
+    shutil.copytree(data_set, directory)
+    path = directory / read_manifest(directory).files[1].path
+    path.rename(tmp_path / "away")
+    path.mkdir()
+    assert refused(dsgen("remove", directory), 7, f"place of a file: {path}; move it away, then")
+    path.rmdir()
+    assert dsgen("remove", directory).returncode == 0
+    assert not directory.exists()
 
 
 def test_remove_takes_an_unfinished_data_set(tmp_path):
@@ -333,6 +574,51 @@ def test_own_files_that_cannot_be_read(name, data_set, tmp_path):
     assert done.returncode == 6, done.stderr
     assert f"cannot read (Is a directory): {directory / name}" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[["../../x", 0]]',
+        '[["FILE", 99]]',
+        '[["FILE", -1]]',
+        '[["FILE", 1e400]]',
+        '[["FILE", 0.0]]',
+        '[["FILE", false]]',
+        '[["FILE", "0"]]',
+        '[["FILE"]]',
+        "[[[], 0]]",
+        "[[0, 0]]",
+        '{"ab": 0}',
+        "7",
+        "{",
+        "\udcff",
+        "[" * 100_000,
+    ],
+)
+def test_a_list_of_damage_that_is_not_of_this_data_set(text, data_set, tmp_path):
+    (tmp_path / MANIFEST_NAME).write_bytes((data_set / MANIFEST_NAME).read_bytes())
+    text = text.replace("FILE", read_manifest(data_set).files[0].path)
+    (tmp_path / damage.DAMAGE_NAME).write_text(text, errors="surrogateescape")
+    with pytest.raises(DataSetError, match=r"malformed list of damage: .*; run verify again"):
+        damage.read(tmp_path)
+
+
+def test_the_advice_for_a_malformed_list_of_damage_helps(data_set, tmp_path):
+    directory = tmp_path / "set"
+    shutil.copytree(data_set, directory)
+    (directory / damage.DAMAGE_NAME).write_text('[["../../x", 0]]')
+    done = make(directory)
+    assert (done.returncode, len(done.stderr.splitlines())) == (6, 1)
+    assert dsgen("verify", directory).returncode == 0
+    assert make(directory).returncode == 0
+
+
+def test_a_segment_that_is_marked_twice_is_written_once(data_set, tmp_path):
+    (tmp_path / MANIFEST_NAME).write_bytes((data_set / MANIFEST_NAME).read_bytes())
+    segment = (read_manifest(data_set).files[0].path, 0)
+    damage.mark(tmp_path, [segment, segment])
+    assert damage.read(tmp_path) == [segment]
 
 
 @pytest.mark.parametrize("kind", ["lock", "directory"])
@@ -496,7 +782,7 @@ def test_repair_does_not_write_through_what_is_no_file(kind, tmp_path):
     else:
         data.mkdir()
     assert refused(dsgen("verify", tmp_path / "set"), 6, "train.txt")
-    assert refused(dsgen(*words), 6, "no regular file", "move")
+    assert refused(dsgen(*words), 6, "not a file", "move")
     assert outside.read_text() == "precious"
     data.unlink() if kind == "link" else data.rmdir()
     dsgen("verify", tmp_path / "set")

@@ -11,7 +11,7 @@ from dsgen.manifest import read_manifest
 from harness.worker.imseg import plan_imseg
 from harness.worker.io import DataCalls
 from harness.worker.workload import Batch
-from tests.unit.worker_run import make_data_set, make_spec
+from tests.unit.worker_run import describe, make_data_set, make_spec
 
 
 @pytest.fixture(scope="module")
@@ -139,9 +139,7 @@ def test_a_volume_of_another_kind_is_named(tmp_path, volume, message):
     data_dir = make_data_set(tmp_path / "data", train=1, side=12)
     path = data_dir / "case_00000_x.npy"
     np.save(path, volume)
-    document = json.loads((data_dir / "manifest.json").read_text())
-    document["files"][0]["bytes"] = path.stat().st_size
-    (data_dir / "manifest.json").write_text(json.dumps(document))
+    describe(data_dir, {path.name: path.stat().st_size})
     planned = reading(tmp_path, data_dir)
     read, _ = reader(planned)
     with pytest.raises(DataSetError, match=message) as caught:

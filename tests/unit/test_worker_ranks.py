@@ -18,6 +18,7 @@ from harness.worker.training import run_training
 from tests.unit.worker_run import (
     REPOSITORY,
     command,
+    describe,
     load,
     load_json,
     make_data_set,
@@ -244,10 +245,7 @@ def test_a_spec_that_cannot_be_read_is_refused(tmp_path, text, capsys):
 
 def test_buffers_that_do_not_fit_are_refused(tmp_path):
     data_dir = make_data_set(tmp_path / "data", train=1, side=16)
-    document = json.loads((data_dir / "manifest.json").read_text())
-    for entry in document["files"]:
-        entry["bytes"] = 10**13
-    (data_dir / "manifest.json").write_text(json.dumps(document))
+    describe(data_dir, {path.name: 10**13 for path in data_dir.glob("case_*")})
     message = refused(tmp_path, make_spec(tmp_path, data_dir), 9)
     assert "20 TB for the buffers of 1 readers" in message
     assert "--buffer fresh" in message

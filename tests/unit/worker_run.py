@@ -35,6 +35,17 @@ def make_data_set(directory: Path, *, train: int, evaluation: int = 0, side: int
     return directory
 
 
+def describe(directory: Path, sizes: dict[str, int]) -> None:
+    """Let the manifest say that these files have other sizes."""
+    path = directory / "manifest.json"
+    document = json.loads(path.read_text())
+    for entry in document["files"]:
+        size_bytes = sizes.get(entry["path"], entry["bytes"])
+        entry |= {"bytes": size_bytes, "segments": [[size_bytes, 0]]}
+    document["data_bytes"] = sum(entry["bytes"] for entry in document["files"])
+    path.write_text(json.dumps(document))
+
+
 def sync(directory: Path) -> None:
     """Flush every file, for pages that are dirty cannot be evicted."""
     for path in directory.iterdir():
