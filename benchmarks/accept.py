@@ -62,7 +62,7 @@ def generation(directory: Path) -> Outcome:
 
 def rates(directory: Path) -> Outcome:
     """Every format's rate: against fio, in MB/s, or against numpy, one and two processes."""
-    place, size_bytes, failed, texts = directory / "rates", 8 * 10**9, [], []
+    place, size_bytes, failed, texts = directory / "rates", 4 * 10**9, [], []
 
     def check(name: str, processes: int, good: Callable[[generate.Measured], bool]) -> None:
         measured = generate.measure(place, name, size_bytes, processes, 5)
@@ -103,8 +103,8 @@ def reuse(directory: Path) -> Outcome:
     for name in generate.DATA_SETS:
         target = directory / "reuse"
         shutil.rmtree(target, ignore_errors=True)
-        generate.kept(target, name, 16 * 10**9, 2)
-        words = [*generate.DATA_SETS[name], "--output", str(target), "--size", str(16 * 10**9)]
+        generate.kept(target, name, 8 * 10**9, 2)
+        words = [*generate.DATA_SETS[name], "--output", str(target), "--size", str(8 * 10**9)]
         command = [sys.executable, "-m", "dsgen", "generate", *words]
         start = time.monotonic()
         again = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -116,7 +116,7 @@ def reuse(directory: Path) -> Outcome:
         good &= other.returncode == 6 and "seed 1, not 2" in other.stderr
         texts.append(f"{name} {seconds:.2f} s")
         shutil.rmtree(target)
-    return good, f"16 GB recognised in {', '.join(texts)} (1 s); seed 2 refused"
+    return good, f"8 GB recognised in {', '.join(texts)} (1 s); seed 2 refused"
 
 
 def reading(directory: Path) -> Outcome:

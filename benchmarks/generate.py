@@ -173,11 +173,12 @@ class Cost:
 
 
 def cost(directory: Path, name: str, sizes: list[int], processes: int) -> Cost:
-    """Generate every size twice, the whole command timed."""
+    """Generate every size, those below 5 GB twice; the whole command is timed."""
     directory.mkdir(parents=True, exist_ok=True)
     points, peaks = [], []
     for size_bytes in sizes:
-        runs = [generated(directory, name, size_bytes, processes) for _ in range(2)]
+        count = 2 if size_bytes < 5 * 10**9 else 1
+        runs = [generated(directory, name, size_bytes, processes) for _ in range(count)]
         points += [(run.bytes, run.seconds) for run in runs]
         peaks.append(max(run.peak_process_bytes for run in runs))
     size, seconds = np.log(np.array(points)).T
