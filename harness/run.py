@@ -15,7 +15,7 @@ from dsgen.layout import Layout
 from dsgen.manifest import Manifest, read_manifest
 from dsgen.signals import STOPPING
 from dsgen.size import echo_size, format_size, parse_size
-from dsgen.workloads import plan
+from dsgen.workloads import WORKLOADS, plan
 from harness.conclude import Ending, conclude, conclude_report
 from harness.config import Config, config_notices
 from harness.engine import Job, JobExit, Mount
@@ -44,10 +44,13 @@ def data_set_directory(config: Config) -> Path:
     if parse_size(size) != config.size_bytes:
         size = f"{config.size_bytes}B"
     parts = [config.workload, parameters.format, size, parameters.law, f"s{config.seed}"]
-    if parameters.entropy != "natural":
-        parts.append(parameters.entropy)
-    if parameters.compression == "stored":
-        parts.append(parameters.compression)
+    offered = WORKLOADS[config.workload].FORMATS[parameters.format]
+    for chosen, (default, *_) in (
+        (parameters.entropy, offered.entropies),
+        (parameters.compression, offered.compressions),
+    ):
+        if chosen != default:
+            parts.append(chosen)
     if parameters.min_files:
         parts.append(f"min{parameters.min_files}")
     return config.data / "-".join(parts)
@@ -124,7 +127,7 @@ def train(setting: Setting, directory: Path) -> ExitCode:
     for name in ("logs", "steps"):
         create_directory(partial / name)
     ending = _run_ranks(setting, directory, partial, home / run_id)
-    # Nothing of this may be cut short: a signal waits until the result stands.
+    # Nothing of this may be cut short: it ends by itself in a moment, whoever asks it to stop.
     with _undisturbed():
         try:
             result = conclude(setting, manifest, directory, partial, run_id, started, ending)
@@ -167,7 +170,7 @@ def _unwritten(ending: Ending, partial: Path, error: OSError | ResultError) -> B
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Let signals wait."""
+    """Ignore the signals that stop."""
     before = {number: signal.signal(number, signal.SIG_IGN) for number in STOPPING}
     try:
         yield

@@ -68,7 +68,8 @@ def test_no_category_reaches_its_count_whatever_is_drawn():
 
     for natural in (True, False):
         rows = dlrm_columns.draw(Extremes(), 3, slice(0, 40), natural=natural)
-        assert (rows[:, 14:] == COUNTS - 1).all() or (rows[:, 14:] < COUNTS).all()
+        assert (rows[:, 14:] < COUNTS).all()
+        assert (rows[:, 14:] > 0.999 * COUNTS - 2).all(), "the largest that can be drawn"
         assert (rows[:, 0] == 1).all()
 
 
