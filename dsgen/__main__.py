@@ -1,4 +1,4 @@
-"""`python -m dsgen`: generate, verify and remove data sets, with no engine and no harness."""
+"""`python -m dsgen`: generate, scale, verify and remove data sets, without engine and harness."""
 
 import argparse
 import os
@@ -15,10 +15,16 @@ from dsgen.directory import check_capacity
 from dsgen.errors import ExitCode
 from dsgen.events import Emit, emit_json, notice
 from dsgen.remove import remove
+from dsgen.scale import MODES, scale_into
 from dsgen.size import echo_size, format_size
 from dsgen.verify import check_sound, verify
 from dsgen.workloads import WORKLOADS, plan
 from dsgen.write import generate
+
+MODE_HELP = (
+    "real bytes again (copy, the default), new samples like them (augment), or the input's blocks "
+    "where the file system can share them (clone)"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> ExitCode:
@@ -112,6 +118,20 @@ def _generate(options: argparse.Namespace, emit: Emit) -> ExitCode:
     )
 
 
+def _scale(options: argparse.Namespace, emit: Emit) -> ExitCode:
+    scale_into(
+        options.workload,
+        options.input,
+        options.output,
+        size_bytes=options.size,
+        mode=options.mode,
+        seed=options.seed,
+        processes=options.processes,
+        emit=emit,
+    )
+    return ExitCode.DONE
+
+
 def _verify(options: argparse.Namespace, emit: Emit) -> ExitCode:
     findings = verify(options.directory, processes=options.processes, emit=emit)
     check_sound(findings, options.directory)
@@ -139,15 +159,23 @@ def _parser() -> argparse.ArgumentParser:
     add_wanted(make, "--format")
     make.add_argument("--seed", type=int, default=1, metavar="INT")
     make.set_defaults(run=_generate)
+    larger = verbs.add_parser("scale", help="enlarge a data set of yours, or continue or repair it")
+    larger.add_argument("workload", choices=sorted(WORKLOADS))
+    larger.add_argument("--input", type=Path, required=True, metavar="PATH")
+    larger.add_argument("--output", type=Path, required=True, metavar="DIR")
+    larger.add_argument("--size", type=size_argument, required=True, metavar="SIZE")
+    larger.add_argument("--mode", choices=MODES, default=MODES[0], help=MODE_HELP)
+    larger.add_argument("--seed", type=int, default=1, metavar="INT")
+    larger.set_defaults(run=_scale)
     check = verbs.add_parser("verify", help="read every byte and compare with the manifest")
     check.add_argument("directory", type=Path)
     check.set_defaults(run=_verify)
     delete = verbs.add_parser("remove", help="delete one data set")
     delete.add_argument("directory", type=Path)
     delete.set_defaults(run=_remove, processes=1)
-    for verb in (make, check):
+    for verb in (make, larger, check):
         verb.add_argument("--processes", type=count_argument, default=available_processes())
-    for verb in (make, check, delete):
+    for verb in (make, larger, check, delete):
         verb.add_argument("--events", action="store_true", help="JSON lines on standard output")
     return parser
 

@@ -11,11 +11,12 @@ from dsgen.layout import Link, PlannedFile
 from dsgen.lock import LOCK_NAME
 from dsgen.manifest import MANIFEST_NAME, Manifest
 from dsgen.size import format_size
+from dsgen.source import SOURCE_NAME
 
 # Everything that this tool puts beside the data files.
 OWN_NAMES = frozenset(
     name + suffix
-    for name in (MANIFEST_NAME, JOURNAL_NAME, DAMAGE_NAME, LOCK_NAME)
+    for name in (MANIFEST_NAME, JOURNAL_NAME, SOURCE_NAME, DAMAGE_NAME, LOCK_NAME)
     for suffix in ("", ".partial")
 )
 

@@ -11,6 +11,11 @@ SEGMENT_BYTES = 64 * 2**20
 Role = Literal["train", "eval", "sidecar"]
 Entropy = Literal["natural", "incompressible"]
 Compression = Literal["none", "deflate", "stored"]
+# Where the content comes from: drawn, or from files that were there before.
+Origin = Literal["generate", "copy", "augment", "clone"]
+
+# In the place of a number of samples: it is known when the file has been written.
+COUNTED = -1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,12 +37,13 @@ class PlannedFile:
         role: what training uses it for.
         file_class: what it is to the workload (`x`, `y`, `record`).
         bytes: exact size.
-        samples: examples in it (0 where a companion file counts them).
+        samples: examples in it (0 where a companion file counts them, or COUNTED).
         shape: of the array it holds; (samples,) where it holds records.
         key: names the sample or the part across its files; part of the seed of what they share.
         starts: where each segment begins, in bytes, the first at 0.
         counts: whether the desired size counts it.
         closing: segments that describe the others and are written after them.
+        copy: how many earlier files of a scaled data set have the same source.
     """
 
     index: int
@@ -51,6 +57,7 @@ class PlannedFile:
     starts: tuple[int, ...]
     counts: bool = True
     closing: frozenset[int] = frozenset()
+    copy: int = 0
 
     @property
     def segment_count(self) -> int:
@@ -94,6 +101,8 @@ class Parameters:
     entropy: Entropy = "natural"
     compression: Compression = "none"
     min_files: int = 0
+    origin: Origin = "generate"
+    source_crc32c: str = ""  # of the listing of what was scaled, eight hex digits
 
     def differences(self, other: "Parameters") -> list[str]:
         """Return one `name here, not there` text a field in which the two differ."""
@@ -133,5 +142,6 @@ class Layout:
         return {file.path for file in self.files} | {link.path for link in self.links}
 
     def samples(self, role: Role) -> int:
-        """Return how many samples training or evaluation has."""
-        return sum(file.samples for file in self.files if file.role == role)
+        """Return how many samples training or evaluation has; COUNTED where a file's is."""
+        counts = [file.samples for file in self.files if file.role == role]
+        return COUNTED if COUNTED in counts else sum(counts)

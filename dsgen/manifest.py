@@ -6,6 +6,7 @@ import math
 import os
 import reprlib
 from collections import Counter
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn, cast, get_args
@@ -15,7 +16,7 @@ import google_crc32c
 from dsgen import __version__
 from dsgen.checksum import join_crc32c
 from dsgen.errors import DataSetError, writing
-from dsgen.layout import Compression, Layout, Link, Parameters, PlannedFile, Role
+from dsgen.layout import COUNTED, Compression, Layout, Link, Origin, Parameters, PlannedFile, Role
 from dsgen.layout import Entropy as WantedEntropy
 
 MANIFEST_NAME = "manifest.json"
@@ -56,6 +57,19 @@ class Entropy:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Allocation:
+    """How far files have the device's blocks to themselves; None where nobody could tell.
+
+    Args:
+        holes_bytes: that no block was given to.
+        shared_bytes: in blocks that other files have as well.
+    """
+
+    holes_bytes: int | None
+    shared_bytes: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
     """A complete data set."""
 
@@ -65,6 +79,7 @@ class Manifest:
     samples_train: int
     samples_eval: int
     entropy: Entropy
+    allocation: Allocation
     files: tuple[ManifestFile, ...]
     links: tuple[Link, ...]
     crc32c: str  # of manifest.json itself, eight hex digits
@@ -91,14 +106,18 @@ class Manifest:
 
 
 def write_manifest(
-    directory: Path, layout: Layout, files: tuple[ManifestFile, ...], entropy: Entropy
+    directory: Path,
+    layout: Layout,
+    files: tuple[ManifestFile, ...],
+    entropy: Entropy,
+    allocation: Allocation,
 ) -> None:
     """Write the manifest beside its name, flush it, and rename it into place.
 
     Raises:
         PathError: it cannot be written.
     """
-    text = json.dumps(_document(layout, files, entropy), indent=1) + "\n"
+    text = json.dumps(_document(layout, files, entropy, allocation), indent=1) + "\n"
     path, temporary = directory / MANIFEST_NAME, directory / f"{MANIFEST_NAME}.partial"
     with writing(path):
         with temporary.open("w", encoding="utf-8") as stream:
@@ -152,7 +171,9 @@ def check_matches(manifest: Manifest, layout: Layout, directory: Path) -> None:
     Raises:
         DataSetError: it describes others, the first of them named.
     """
-    described = [*map(_as_described, manifest.files), *_as_pairs(manifest.links)]
+    counted = {file.path for file in layout.files if file.samples == COUNTED}
+    described = [*(_as_described(file, counted) for file in manifest.files)]
+    described += _as_pairs(manifest.links)
     planned = [*map(_as_planned, layout.files), *_as_pairs(layout.links)]
     for found, wanted in itertools.zip_longest(described, planned):
         if found != wanted:
@@ -180,10 +201,16 @@ def sync_directory(directory: Path) -> None:
             os.close(descriptor)
 
 
-def _document(layout: Layout, files: tuple[ManifestFile, ...], entropy: Entropy) -> dict[str, Any]:
+def _document(
+    layout: Layout,
+    files: tuple[ManifestFile, ...],
+    entropy: Entropy,
+    allocation: Allocation,
+) -> dict[str, Any]:
     parameters = layout.parameters.as_json()
     format_version = parameters.pop("format_version")
     options = {name: parameters.pop(name) for name in _OPTIONS}
+    kind, source_crc32c = parameters.pop("origin"), parameters.pop("source_crc32c")
     return {
         "schema_version": SCHEMA_VERSION,
         "generator": {"version": __version__, "format_version": format_version},
@@ -191,9 +218,12 @@ def _document(layout: Layout, files: tuple[ManifestFile, ...], entropy: Entropy)
         "options": options,
         "data_bytes": layout.data_bytes,
         "sidecar_bytes": layout.sidecar_bytes,
-        "samples": {"train": layout.samples("train"), "eval": layout.samples("eval")},
-        "origin": {"kind": "generate", "source_crc32c": None},
-        "allocation": {"holes_bytes": 0, "shared_bytes": 0},
+        "samples": {role: _samples(files, role) for role in ("train", "eval")},
+        "origin": {"kind": kind, "source_crc32c": source_crc32c or None},
+        "allocation": {
+            "holes_bytes": allocation.holes_bytes,
+            "shared_bytes": allocation.shared_bytes,
+        },
         "entropy": {
             "deflate1_64kib": round(entropy.deflate1_64kib, 4),
             "duplicate_4kib": round(entropy.duplicate_4kib, 4),
@@ -224,6 +254,7 @@ def _from_document(document: dict[str, Any], *, crc32c: str) -> Manifest:
             seed=_count(document["seed"], limit=None),
             size_requested_bytes=_count(document["size_requested_bytes"]),
             **_options_from(document.get("options", {})),
+            **_origin_from(document["origin"]),
         ),
         data_bytes=_count(document["data_bytes"]),
         sidecar_bytes=_count(document["sidecar_bytes"]),
@@ -232,6 +263,10 @@ def _from_document(document: dict[str, Any], *, crc32c: str) -> Manifest:
         entropy=Entropy(
             deflate1_64kib=_ratio(document["entropy"]["deflate1_64kib"]),
             duplicate_4kib=_ratio(document["entropy"]["duplicate_4kib"]),
+        ),
+        allocation=Allocation(
+            holes_bytes=_count_or_none(document["allocation"]["holes_bytes"]),
+            shared_bytes=_count_or_none(document["allocation"]["shared_bytes"]),
         ),
         files=tuple(_file_from(entry) for entry in document["files"]),
         links=tuple(
@@ -252,6 +287,13 @@ def _options_from(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _origin_from(origin: dict[str, Any]) -> dict[str, Any]:
+    kind, source = _one_of(get_args(Origin), origin["kind"]), origin["source_crc32c"]
+    if (kind == "generate") != (source is None):
+        raise ValueError(f"{kind} of {reprlib.repr(source)}")
+    return {"origin": kind, "source_crc32c": "" if source is None else _text(source)}
+
+
 def _one_of(known: tuple[str, ...], value: object) -> str:
     if value not in known:
         raise ValueError(f"{reprlib.repr(value)} is none of {', '.join(known)}")
@@ -269,6 +311,10 @@ def _count(value: object, *, limit: int | None = _LIMIT) -> int:
     if type(value) is not int or value < 0 or (limit is not None and value >= limit):
         raise ValueError(f"{reprlib.repr(value)} is no whole number in its range")
     return value
+
+
+def _count_or_none(value: object) -> int | None:
+    return None if value is None else _count(value)
 
 
 def _ratio(value: object) -> float:
@@ -311,13 +357,18 @@ def _check_sums(manifest: Manifest) -> None:
     if manifest.data_bytes < manifest.parameters.size_requested_bytes:
         raise ValueError("data_bytes are fewer than were asked for")
     for role, samples in (("train", manifest.samples_train), ("eval", manifest.samples_eval)):
-        if samples != sum(file.samples for file in manifest.files if file.role == role):
+        if samples != _samples(manifest.files, role):
             raise ValueError(f"the samples of {role} are not those of its files")
 
 
-def _as_described(file: ManifestFile) -> tuple[Any, ...]:
+def _samples(files: tuple[ManifestFile, ...], role: str) -> int:
+    return sum(file.samples for file in files if file.role == role)
+
+
+def _as_described(file: ManifestFile, counted: Set[str]) -> tuple[Any, ...]:
     sizes = [size for size, _ in file.segments]
-    return file.path, file.role, file.file_class, file.samples, sizes
+    samples = COUNTED if file.path in counted else file.samples
+    return file.path, file.role, file.file_class, samples, sizes
 
 
 def _as_pairs(links: tuple[Link, ...]) -> list[tuple[str, str]]:

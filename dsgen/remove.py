@@ -8,8 +8,7 @@ from dsgen.events import Emit, notice
 from dsgen.journal import JOURNAL_NAME, finished_paths, read_journal
 from dsgen.lock import hold_exclusive
 from dsgen.manifest import MANIFEST_NAME, read_manifest
-from dsgen.verify import unknown_choice
-from dsgen.workloads import layout_of
+from dsgen.plans import planned, unknown_choice
 
 
 def remove(directory: Path, *, emit: Emit) -> None:
@@ -63,6 +62,6 @@ def _names(directory: Path) -> tuple[set[str], set[str]]:
         then = "remove it with the version that began it, or delete its files"
         where = str(directory / JOURNAL_NAME)
         raise DataSetError(f"journal of {unknown}", where=where, then=then)
-    layout, done = layout_of(begun[0]), begun[1]
+    layout, done = planned(begun[0], directory), begun[1]
     partial = {partial_name(path) for path in layout.paths}
     return finished_paths(layout, done) | partial, {link.path for link in layout.links}

@@ -4,20 +4,21 @@ import resource
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from dsgen.content import Content, Sink
 from dsgen.directory import partial_name
 from dsgen.events import Emit, progress
 from dsgen.journal import Written
 from dsgen.layout import Layout, PlannedFile
 from dsgen.memory import keep_freed_memory
 from dsgen.parallel import run_parallel
-from dsgen.sink import SegmentSink
-from dsgen.workloads import WORKLOADS, Blocks
+from dsgen.workloads import Blocks
 
 Task = tuple[int, int]  # file and segment
 
 
 def write_segments(
     layout: Layout,
+    content: Content,
     directory: Path,
     tasks: list[Task],
     processes: int,
@@ -30,16 +31,16 @@ def write_segments(
 
     `digests` are those of segments that were written before, as far as they are known.
     """
-    sinks: list[SegmentSink] = []  # filled in the child: one sink a process
+    sinks: list[Sink] = []  # filled in the child: one sink a process
     known = dict(digests or {})
 
     def work(task: Task) -> tuple[Written, int]:
         if not sinks:
             keep_freed_memory()
-            sinks.append(SegmentSink())
+            sinks.append(content.sink(layout))
         file, segment = layout.files[task[0]], task[1]
         name = file.path if in_place else partial_name(file.path)
-        blocks = blocks_of(layout, file, segment, known)
+        blocks = blocks_of(content, layout, file, segment, known)
         written = sinks[0].write(directory / name, file.index, file.segment(segment), blocks)
         return written, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
@@ -53,7 +54,7 @@ def write_segments(
             known[written.file, written.segment] = written.digest
             done_bytes += written.bytes
             peak_bytes = max(peak_bytes, process_peak_bytes)
-            event = progress("generate", done_bytes, total_bytes)
+            event = progress(content.task, done_bytes, total_bytes)
             emit({**event, "peak_process_bytes": peak_bytes})
 
 
@@ -64,18 +65,21 @@ def _phases(layout: Layout, tasks: list[Task]) -> Iterator[list[Task]]:
 
 
 def blocks_of(
-    layout: Layout, file: PlannedFile, segment: int, known: Mapping[Task, int | None]
+    content: Content,
+    layout: Layout,
+    file: PlannedFile,
+    segment: int,
+    known: Mapping[Task, int | None],
 ) -> Blocks:
     """Return the bytes of one segment; for a closing one, digests that are unknown are made."""
-    blocks = WORKLOADS[layout.parameters.workload].blocks
     digests: dict[int, int] = {}
     if segment in file.closing:
         for other in set(range(file.segment_count)) - file.closing:
             digest = known.get((file.index, other))
             if digest is None:
-                digest = _digest(blocks(layout, file, other, {}))
+                digest = _digest(content.blocks(layout, file, other, {}))
             digests[other] = digest
-    return blocks(layout, file, segment, digests)
+    return content.blocks(layout, file, segment, digests)
 
 
 def _digest(blocks: Blocks) -> int:

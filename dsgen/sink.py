@@ -8,7 +8,7 @@ import fcntl
 import mmap
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -70,7 +70,7 @@ class SegmentSink:
         measured = _Measured(segment.index)
         pending: deque[Future[None]] = deque()
         offset = segment.offset_bytes
-        for chunk in self._chunks(_noting(blocks, digests)):
+        for chunk in _regrouped(_noting(blocks, digests), self._buffers):
             measured.add(chunk)
             pending.append(self._threads.submit(_write_all, descriptor, chunk, offset))
             offset += chunk.size
@@ -85,21 +85,14 @@ class SegmentSink:
         os.fdatasync(descriptor)
         return measured.written(file, segment, digests[0])
 
-    def _chunks(self, blocks: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
-        """Regroup blocks of any size into full buffers, which are used in turn."""
-        turn, filled = 0, 0
-        for block in blocks:
-            start = 0
-            while start < block.size:
-                buffer = self._buffers[turn]
-                count = min(block.size - start, _BUFFER_BYTES - filled)
-                buffer[filled : filled + count] = block[start : start + count]
-                start, filled = start + count, filled + count
-                if filled == _BUFFER_BYTES:
-                    yield buffer
-                    turn, filled = (turn + 1) % _BUFFERS, 0
-        if filled:
-            yield self._buffers[turn][:filled]
+
+def measure(file: int, segment: Segment, blocks: Blocks) -> Written:
+    """Return what is measured of a segment's bytes, without writing them."""
+    digests: list[int | None] = []
+    measured = _Measured(segment.index)
+    for chunk in _regrouped(_noting(blocks, digests), [np.empty(_BUFFER_BYTES, dtype=np.uint8)]):
+        measured.add(chunk)
+    return measured.written(file, segment, digests[0])
 
 
 class _Measured:
@@ -141,6 +134,25 @@ class _Measured:
             duplicate_blocks=self._sampled_blocks - len(self._blocks),
             digest=digest,
         )
+
+
+def _regrouped(
+    blocks: Iterable[NDArray[np.uint8]], buffers: Sequence[NDArray[np.uint8]]
+) -> Iterator[NDArray[np.uint8]]:
+    """Regroup blocks of any size into full buffers, which are used in turn."""
+    turn, filled = 0, 0
+    for block in blocks:
+        start = 0
+        while start < block.size:
+            buffer = buffers[turn]
+            count = min(block.size - start, _BUFFER_BYTES - filled)
+            buffer[filled : filled + count] = block[start : start + count]
+            start, filled = start + count, filled + count
+            if filled == _BUFFER_BYTES:
+                yield buffer
+                turn, filled = (turn + 1) % len(buffers), 0
+    if filled:
+        yield buffers[turn][:filled]
 
 
 def _noting(blocks: Blocks, digests: list[int | None]) -> Iterator[NDArray[np.uint8]]:

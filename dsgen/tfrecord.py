@@ -5,8 +5,9 @@ the masked CRC32C of the data. Source: tensorflow/core/lib/io/record_writer.h an
 tensorflow/core/example/example.proto and feature.proto, and protobuf's encoding.
 """
 
-from collections.abc import Sequence
-from typing import Final, Literal
+import os
+from collections.abc import Iterator, Sequence
+from typing import IO, Final, Literal
 
 import google_crc32c
 import numpy as np
@@ -20,6 +21,9 @@ _MASK_DELTA: Final = 0xA282EAD8
 _FIELD_1: Final = b"\x0a"
 _FIELD_2: Final = b"\x12"
 _KINDS: Final = {"float": b"\x12", "int64": b"\x1a"}  # fields of tf.train.Feature
+
+# What is searched at once for the next header.
+_WINDOW_BYTES: Final = 2**16
 
 Kind = Literal["float", "int64"]
 
@@ -63,3 +67,165 @@ def example(features: Sequence[bytes]) -> bytes:
     """Return an Example of encoded features, in the order of their names."""
     joined = b"".join(features)
     return _FIELD_1 + varint(len(joined)) + joined
+
+
+def read_record(stream: IO[bytes]) -> bytes:
+    """Return the data of the record at the stream's position.
+
+    Raises:
+        ValueError: there is none, or one of its two CRCs is another.
+    """
+    header = stream.read(HEADER_BYTES)
+    length = header_length(header)
+    if length is None:
+        raise ValueError("no header with its CRC")
+    data, footer = stream.read(length), stream.read(FOOTER_BYTES)
+    if len(data) < length or len(footer) < FOOTER_BYTES:
+        raise ValueError("truncated")
+    if _masked_crc(data) != int.from_bytes(footer, "little"):
+        raise ValueError("another CRC of its data")
+    return data
+
+
+def header_length(header: bytes) -> int | None:
+    """Return the length that a header tells, or None where these 12 bytes are no header."""
+    if len(header) < HEADER_BYTES:
+        return None
+    if _masked_crc(header[:8]) != int.from_bytes(header[8:12], "little"):
+        return None
+    return int.from_bytes(header[:8], "little")
+
+
+def feature_names(example_: bytes) -> set[str]:
+    """Return the names of an Example's features.
+
+    Raises:
+        ValueError: it is no Example.
+    """
+    names = set()
+    for features in _fields(example_, 1):
+        for entry in _fields(features, 1):
+            names |= {key.decode() for key in _fields(entry, 1)}
+    return names
+
+
+def first_header(descriptor: int, at: int, file_bytes: int) -> int:
+    """Return where the first record begins at or after byte `at`, `file_bytes` where none does.
+
+    A header is known by its CRC, and by the header or the end that it leads to.
+
+    Raises:
+        ValueError: the file does not begin with a record.
+    """
+    if at == 0:
+        next_header(descriptor, 0, file_bytes)
+        return 0
+    window = _WINDOW_BYTES
+    while at < file_bytes:
+        data = os.pread(descriptor, window, at)
+        for start in range(max(0, len(data) - HEADER_BYTES + 1)):
+            # Lengths above 4 GiB are none; this spares nearly all bytes the CRC.
+            if data[start + 4 : start + 8] == b"\0\0\0\0" and _leads_on(
+                descriptor, at + start, data[start : start + HEADER_BYTES], file_bytes
+            ):
+                return at + start
+        at += max(1, len(data) - HEADER_BYTES + 1)
+    return file_bytes
+
+
+def next_header(descriptor: int, at: int, file_bytes: int) -> int:
+    """Return where the record ends that begins at `at`.
+
+    Raises:
+        ValueError: none begins there, or it ends beyond the file.
+    """
+    if at == file_bytes:
+        return at
+    length = header_length(os.pread(descriptor, HEADER_BYTES, at))
+    if length is None:
+        raise ValueError(f"no record begins at byte {at:,}")
+    end = at + HEADER_BYTES + length + FOOTER_BYTES
+    if end > file_bytes:
+        raise ValueError(f"truncated: the record at byte {at:,} ends at {end:,}")
+    return end
+
+
+class RecordCounter:
+    """Counts the records that begin in a range of a file, from its bytes as they come.
+
+    Args:
+        start: of the first record that begins in the range.
+        file_bytes: the length of the file.
+    """
+
+    def __init__(self, start: int, file_bytes: int) -> None:
+        self.records = 0
+        self._next = start
+        self._file_bytes = file_bytes
+        self._open = b""  # the beginning of a header whose end has not come yet
+
+    def add(self, at: int, data: memoryview) -> None:
+        """Take the bytes of the file from `at` on; they follow what was taken before.
+
+        Raises:
+            ValueError: no record begins where the one before ends, or one ends beyond the file.
+        """
+        end = at + len(data)
+        while self._next < end or self._open:
+            begins = self._next - at + len(self._open)
+            header = self._open + bytes(data[begins : begins + HEADER_BYTES - len(self._open)])
+            if not self._open:
+                self.records += 1
+            if len(header) < HEADER_BYTES:
+                self._open = header
+                return
+            self._open = b""
+            length = header_length(header)
+            if length is None:
+                raise ValueError(f"no record begins at byte {self._next:,}")
+            following = self._next + HEADER_BYTES + length + FOOTER_BYTES
+            if following > self._file_bytes:
+                what = f"the record at byte {self._next:,} ends at {following:,}"
+                raise ValueError(f"truncated: {what}")
+            self._next = following
+
+
+def _leads_on(descriptor: int, at: int, header: bytes, file_bytes: int) -> bool:
+    length = header_length(header)
+    if length is None:
+        return False
+    end = at + HEADER_BYTES + length + FOOTER_BYTES
+    if end == file_bytes:
+        return True
+    return header_length(os.pread(descriptor, HEADER_BYTES, end)) is not None
+
+
+def _masked_crc(data: bytes) -> int:
+    crc = int(google_crc32c.value(data))
+    return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
+
+
+def _fields(message: bytes, wanted: int) -> Iterator[bytes]:
+    """Yield the length-delimited fields of a protobuf message with one number."""
+    at = 0
+    while at < len(message):
+        tag, at = _read_varint(message, at)
+        if tag & 7 != 2:
+            raise ValueError("not an Example")
+        length, at = _read_varint(message, at)
+        if at + length > len(message):
+            raise ValueError("not an Example")
+        if tag >> 3 == wanted:
+            yield message[at : at + length]
+        at += length
+
+
+def _read_varint(message: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while at < len(message) and shift < 64:
+        byte = message[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value, at
+    raise ValueError("not an Example")

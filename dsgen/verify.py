@@ -8,15 +8,14 @@ from pathlib import Path
 import google_crc32c
 
 from dsgen import damage
-from dsgen.choices import Wanted, refusals
 from dsgen.directory import foreign_names, is_link
 from dsgen.errors import DataSetError, PathError
 from dsgen.events import Emit, notice, progress
-from dsgen.layout import SEGMENT_BYTES, Parameters
+from dsgen.layout import SEGMENT_BYTES
 from dsgen.lock import hold_shared
 from dsgen.manifest import MANIFEST_NAME, Manifest, check_matches, read_manifest
 from dsgen.parallel import run_parallel
-from dsgen.workloads import WORKLOADS, layout_of
+from dsgen.plans import is_current, planned, unknown_choice
 
 _READ_BYTES = 2**20
 _MISSING = "missing"
@@ -64,30 +63,15 @@ def _check_planned(manifest: Manifest, directory: Path) -> None:
     unknown = unknown_choice(manifest.parameters)
     segments = sum(len(file.segments) for file in manifest.files)
     # Planning takes longer the more is asked for, which is no more than so many segments hold.
-    if unknown is None and manifest.data_bytes > segments * 2 * SEGMENT_BYTES:
+    drawn = manifest.parameters.origin == "generate"
+    if unknown is None and drawn and manifest.data_bytes > segments * 2 * SEGMENT_BYTES:
         unknown = "segments that are too large"
     if unknown is not None:
         then = "verify it with the version that made it, or move its directory away"
         where = str(directory / MANIFEST_NAME)
         raise DataSetError(f"manifest of {unknown}", where=where, then=then)
-    if manifest.parameters.format_version == WORKLOADS[manifest.workload].FORMAT_VERSION:
-        check_matches(manifest, layout_of(manifest.parameters), directory)
-
-
-def unknown_choice(parameters: Parameters) -> str | None:
-    """Return what of the parameters this version does not know, and so cannot plan."""
-    if parameters.workload not in WORKLOADS:
-        return f"unknown workload {parameters.workload!r}"
-    wanted = Wanted(
-        format=parameters.format,
-        law=parameters.law,
-        entropy=parameters.entropy,
-        compression=parameters.compression,
-        min_files=parameters.min_files,
-    )
-    offered = WORKLOADS[parameters.workload].FORMATS
-    refused = next(refusals(parameters.workload, offered, wanted), None)
-    return refused.what if refused else None
+    if is_current(manifest.parameters):
+        check_matches(manifest, planned(manifest.parameters, directory), directory)
 
 
 def _keep(directory: Path, damaged: damage.Damage) -> None:
@@ -112,7 +96,7 @@ def check_sound(findings: list[Finding], directory: Path) -> None:
         in_place = [finding for finding in findings if finding.what.endswith(_IN_PLACE)]
         first = (in_place or findings)[0]
         what = f"{len(findings)} differences from the manifest, the first {first}"
-        then = "generate again with the same parameters to repair it"
+        then = "repeat the command that made it to repair it"
         if in_place:
             then = f"move {first.path} away, then {then}"
         raise DataSetError(what, where=str(directory), then=then)

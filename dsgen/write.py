@@ -5,11 +5,12 @@ manifest comes last. Whatever stops the writing, the same command continues to t
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from dsgen import damage
 from dsgen.checksum import join_crc32c
+from dsgen.content import Content, Drawn
 from dsgen.directory import check_complete, check_room, check_unshared, is_link, partial_name
 from dsgen.errors import DataSetError, PathError, writing
 from dsgen.events import Emit, notice
@@ -20,7 +21,7 @@ from dsgen.journal import (
     finished_paths,
     read_journal,
 )
-from dsgen.layout import Layout, Parameters, PlannedFile
+from dsgen.layout import COUNTED, Layout, Parameters, PlannedFile
 from dsgen.lock import hold_exclusive
 from dsgen.manifest import (
     MANIFEST_NAME,
@@ -33,8 +34,17 @@ from dsgen.manifest import (
 )
 from dsgen.segments import Task, write_segments
 
+_DRAWN = Drawn()
 
-def generate(layout: Layout, directory: Path, *, processes: int, emit: Emit) -> None:
+
+def generate(
+    layout: Layout,
+    directory: Path,
+    *,
+    processes: int,
+    emit: Emit,
+    content: Content = _DRAWN,
+) -> None:
     """Make `directory` hold exactly the data set of `layout`: new, continued, repaired or reused.
 
     Args:
@@ -42,6 +52,7 @@ def generate(layout: Layout, directory: Path, *, processes: int, emit: Emit) -> 
         directory: made if it is missing.
         processes: how many write at once, at least 1.
         emit: receives progress and notices.
+        content: where the bytes come from.
 
     Raises:
         DataSetError: a data set of other parameters, or a changed one, is there.
@@ -57,12 +68,14 @@ def generate(layout: Layout, directory: Path, *, processes: int, emit: Emit) -> 
         ) from error
     with hold_exclusive(directory):
         if (directory / MANIFEST_NAME).exists():
-            _reuse_or_repair(layout, directory, processes, emit)
+            _reuse_or_repair(layout, content, directory, processes, emit)
         else:
-            _write(layout, directory, processes, emit)
+            _write(layout, content, directory, processes, emit)
 
 
-def _reuse_or_repair(layout: Layout, directory: Path, processes: int, emit: Emit) -> None:
+def _reuse_or_repair(
+    layout: Layout, content: Content, directory: Path, processes: int, emit: Emit
+) -> None:
     manifest = read_manifest(directory)
     _check_same(layout.parameters, manifest.parameters, directory, "another data set is here")
     check_matches(manifest, layout, directory)
@@ -77,7 +90,9 @@ def _reuse_or_repair(layout: Layout, directory: Path, processes: int, emit: Emit
     by_path = {file.path: file for file in layout.files}
     tasks = [(by_path[path].index, segment) for path, segment in damaged]
     check_room(layout.files, directory)
-    for written in write_segments(layout, directory, tasks, processes, emit, in_place=True):
+    for written in write_segments(
+        layout, content, directory, tasks, processes, emit, in_place=True
+    ):
         expected = known[layout.files[written.file].path].segments[written.segment]
         if expected != (written.bytes, written.crc32c):
             then = "remove the data set and generate it again with this version"
@@ -94,7 +109,7 @@ def _reuse_or_repair(layout: Layout, directory: Path, processes: int, emit: Emit
     emit(notice(f"{len(tasks)} damaged segments were written again"))
 
 
-def _write(layout: Layout, directory: Path, processes: int, emit: Emit) -> None:
+def _write(layout: Layout, content: Content, directory: Path, processes: int, emit: Emit) -> None:
     begun = read_journal(directory, layout)
     done: dict[Task, Written] = {}
     if begun is not None:
@@ -113,6 +128,7 @@ def _write(layout: Layout, directory: Path, processes: int, emit: Emit) -> None:
         if (file.index, segment) not in done
     ]
     check_room(layout.files, directory)
+    content.begin(directory)
     digests = {task: entry.digest for task, entry in done.items()}
     with begin_journal(directory, layout.parameters, done.values()) as journal:
         left = _segments_left(layout, done)
@@ -120,16 +136,23 @@ def _write(layout: Layout, directory: Path, processes: int, emit: Emit) -> None:
             if left[file.index] == 0:
                 _finish(file, directory)
         for written in write_segments(
-            layout, directory, missing, processes, emit, in_place=False, digests=digests
+            layout, content, directory, missing, processes, emit, in_place=False, digests=digests
         ):
             journal.add(written)
             done[written.file, written.segment] = written
             left[written.file] -= 1
             if left[written.file] == 0:
                 _finish(layout.files[written.file], directory)
+    content.check(layout, done.values())
     _make_links(layout, directory)
     sync_directory(directory)
-    write_manifest(directory, layout, _manifest_files(layout, done), _entropy(done))
+    write_manifest(
+        directory,
+        layout,
+        _manifest_files(layout, done),
+        _entropy(done),
+        content.allocation(layout, directory),
+    )
     with writing(directory / JOURNAL_NAME):
         (directory / JOURNAL_NAME).unlink()
 
@@ -214,12 +237,19 @@ def _manifest_files(layout: Layout, done: dict[Task, Written]) -> tuple[Manifest
                 role=file.role,
                 file_class=file.file_class,
                 bytes=file.bytes,
-                samples=file.samples,
+                samples=_samples(file, entries),
                 crc32c=join_crc32c(segments),
                 segments=segments,
             )
         )
     return tuple(files)
+
+
+def _samples(file: PlannedFile, entries: Iterable[Written]) -> int:
+    """Return the samples of a file; where they were counted, the segments' digests tell them."""
+    if file.samples != COUNTED:
+        return file.samples
+    return sum(entry.digest or 0 for entry in entries)
 
 
 def _entropy(done: dict[Task, Written]) -> Entropy:

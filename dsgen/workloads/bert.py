@@ -30,7 +30,7 @@ FORMATS: Final = {"tfrecord": Choices(laws=("documented", "original"), min_files
 _DOCUMENTED = range(195_754, 260_462)
 _ORIGINAL = 313_532
 # The reference's file names say so, whatever their number is.
-_FILES_IN_NAME = 500
+FILES_IN_NAME: Final = 500
 _EVALUATION_RECORDS = 10_000
 _TRAINING_PER_EVALUATION = 10
 
@@ -50,7 +50,7 @@ def plan(parameters: Parameters) -> Layout:
         then = "ask for fewer files, or for a larger size"
         raise UsageError(what, where=f"{records:,} records have the size", then=then)
     counts = _records_of_files(records, parameters)
-    of = max(len(counts), _FILES_IN_NAME)
+    of = max(len(counts), FILES_IN_NAME)
     files = [
         _file(index, f"part-{index:05d}-of-{of:05d}", count) for index, count in enumerate(counts)
     ]

@@ -23,18 +23,22 @@ _SEGMENT_ROWS = SEGMENT_BYTES // ROW_BYTES // 128 * 128
 
 
 def files(size_bytes: int) -> list[PlannedFile]:
-    """Return the training file, the test file in the original's proportion, and the counts.
-
-    The original trains on 23 days; the last one is halved, for test and for validation.
-    """
+    """Return the training file, the test file in the original's proportion, and the counts."""
     rows = -(-size_bytes // ROW_BYTES)
-    *train_days, last_day = day_rows()
-    test_rows = max(1, round(rows * ((last_day + 1) // 2) / sum(train_days)))
     return [
         _file(0, "preprocessed.bin", rows, evaluates=False),
-        _file(1, "preprocessed_test.bin", test_rows, evaluates=True),
+        _file(1, "preprocessed_test.bin", evaluation_rows(rows), evaluates=True),
         categories_file(2),
     ]
+
+
+def evaluation_rows(rows: int) -> int:
+    """Return the test rows beside so many training rows, in the original's proportion.
+
+    It trains on 23 days; the last one is halved, for test and for validation.
+    """
+    *train_days, last_day = day_rows()
+    return max(1, round(rows * ((last_day + 1) // 2) / sum(train_days)))
 
 
 def blocks(

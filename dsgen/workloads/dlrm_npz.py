@@ -59,7 +59,7 @@ def blocks(
     parts = parts_of(file.shape[0], wanted.compression, wanted.entropy)
     part = parts[segment]
     if not part.rows:
-        yield np.frombuffer(_structure(parts, segment, file, digests, wanted.compression), np.uint8)
+        yield np.frombuffer(structure(parts, segment, file, digests, wanted.compression), np.uint8)
         return None
     words = segment_words("dlrm-npz", wanted.seed, file.index, segment)
     pieces = _pieces(words, part, natural=wanted.entropy == "natural")
@@ -100,10 +100,10 @@ def _deflated(
     following, crc = -(-part.rows // array.piece_rows), 0
     for piece in pieces:
         following -= 1
-        deflated = _deflate(piece)
+        deflated = deflated_blocks(piece)
         if len(deflated) > left - following * _zeros_bytes(array.piece_rows * array.row_bytes):
             piece = np.zeros_like(piece)
-            deflated = _deflate(piece)
+            deflated = deflated_blocks(piece)
         left -= len(deflated)
         crc = isal_zlib.crc32(piece, crc)
         yield np.frombuffer(deflated, dtype=np.uint8)
@@ -111,7 +111,7 @@ def _deflated(
     return crc
 
 
-def _deflate(piece: NDArray[np.uint8]) -> bytes:
+def deflated_blocks(piece: NDArray[np.uint8]) -> bytes:
     """Return deflate blocks, none of them the last, that end on a byte."""
     deflating = isal_zlib.compressobj(_LEVEL, wbits=-15)
     return deflating.compress(piece) + deflating.flush(isal_zlib.Z_SYNC_FLUSH)
@@ -119,7 +119,7 @@ def _deflate(piece: NDArray[np.uint8]) -> bytes:
 
 @cache
 def _zeros_bytes(size_bytes: int) -> int:
-    return len(_deflate(np.zeros(size_bytes, dtype=np.uint8)))
+    return len(deflated_blocks(np.zeros(size_bytes, dtype=np.uint8)))
 
 
 def _day(day: int, rows: int, compression: Compression, entropy: Entropy) -> PlannedFile:
@@ -161,7 +161,7 @@ def _rows_of_days(rows: int) -> list[int]:
     return [end - start for start, end in itertools.pairwise(bounds)]
 
 
-def _structure(
+def structure(
     parts: tuple[Part, ...],
     segment: int,
     file: PlannedFile,

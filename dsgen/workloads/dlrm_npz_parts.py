@@ -95,22 +95,31 @@ def day_bytes(rows: int, compression: Compression, entropy: Entropy) -> int:
 @lru_cache(maxsize=64)
 def parts_of(rows: int, compression: Compression, entropy: Entropy) -> tuple[Part, ...]:
     """Return the segments of a day's archive."""
+    chunks: list[list[Part]] = []
+    for index, array in enumerate(ARRAYS):
+        counts = list(split(rows, array.chunk_rows))
+        chunks.append(
+            [
+                Part(
+                    array=index,
+                    rows=count,
+                    bytes=_chunk_bytes(array, count, compression, entropy),
+                    is_last=number == len(counts),
+                )
+                for number, count in enumerate(counts, 1)
+            ]
+        )
+    return with_headers(chunks, compression)
+
+
+def with_headers(chunks: Sequence[Sequence[Part]], compression: Compression) -> tuple[Part, ...]:
+    """Return all segments of an archive, given those with the rows of its three arrays."""
     parts: list[Part] = []
     at = 0
-    for index, array in enumerate(ARRAYS):
+    for index, own in enumerate(chunks):
         header = Part(array=index, rows=0, bytes=_header_bytes(at, index, compression))
-        counts = list(split(rows, array.chunk_rows))
-        chunks = [
-            Part(
-                array=index,
-                rows=count,
-                bytes=_chunk_bytes(array, count, compression, entropy),
-                is_last=number == len(counts),
-            )
-            for number, count in enumerate(counts, 1)
-        ]
-        parts += [header, *chunks]
-        at += sum(part.bytes for part in (header, *chunks))
+        parts += [header, *own]
+        at += sum(part.bytes for part in (header, *own))
     return (*parts, Part(array=len(ARRAYS), rows=0, bytes=_end_bytes()))
 
 

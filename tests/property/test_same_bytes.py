@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dsgen.checksum import join_crc32c
+from dsgen.content import Drawn
 from dsgen.manifest import read_manifest
 from dsgen.segments import blocks_of
 from dsgen.write import generate
@@ -53,7 +54,7 @@ def test_a_segment_does_not_depend_on_those_before_it(data_set, tmp_path):
     layout = data_set.layout()
     for file in layout.files:
         last = file.segment(file.segment_count - 1)
-        blocks = blocks_of(layout, file, last.index, {})
+        blocks = blocks_of(Drawn(), layout, file, last.index, {})
         alone = b"".join(block.tobytes() for block in blocks)
         on_disk = (tmp_path / "set" / file.path).read_bytes()[last.offset_bytes :]
         assert alone == on_disk, file.path
