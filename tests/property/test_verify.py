@@ -140,7 +140,7 @@ def test_what_is_in_the_place_of_a_file_is_named_and_repaired_once_it_is_away(
     assert [(f.path, f.segment, f.what) for f in findings] == [
         (path.name, None, f"{what}, not a file")
     ]
-    with pytest.raises(DataSetError, match=f"move {path.name} away, then generate again"):
+    with pytest.raises(DataSetError, match=f"move {path.name} away, then repeat the command"):
         check_sound(findings, directory)
     with pytest.raises(DataSetError, match=f"{what}, not a file: {path}; move it away"):
         generate(layout, directory, processes=2, emit=silent)
