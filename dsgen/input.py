@@ -106,14 +106,13 @@ def held(root: Path) -> Iterator[None]:
         yield
 
 
-def check_apart(root: Path, output: Path) -> None:
-    """Refuse an output that lies in the input, or around it.
+def check_apart(given: Path, output: Path) -> None:
+    """Refuse an output that is the input, lies in it, or around it; both without links.
 
     Raises:
-        UsageError: it does.
+        UsageError: it is so.
     """
-    place = output.resolve()
-    if place == root or root in place.parents or place in root.parents:
-        how = "is" if place == root else "lies in" if root in place.parents else "holds"
+    if given == output or given in output.parents or output in given.parents:
+        how = "is" if given == output else "lies in" if given in output.parents else "holds"
         then = "name a directory apart from it"
         raise UsageError(f"the output {how} the input", where=str(output), then=then)

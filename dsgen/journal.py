@@ -9,7 +9,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import IO, Any
 
@@ -36,6 +36,10 @@ class Written:
     duplicate_blocks: int
     digest: int | None = None
 
+    def as_json(self) -> dict[str, Any]:
+        """Return the fields in their order in the journal."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
 
 class Journal:
     """An open journal; a context manager that closes it."""
@@ -51,7 +55,7 @@ class Journal:
             PathError: it cannot be written.
         """
         with writing(self.path):
-            self._stream.write(_line(asdict(written)))
+            self._stream.write(_line(written.as_json()))
             self._stream.flush()
 
     def __enter__(self) -> "Journal":
@@ -71,7 +75,7 @@ def begin_journal(directory: Path, parameters: Parameters, kept: Iterable[Writte
         PathError: it cannot be written.
     """
     path = directory / JOURNAL_NAME
-    lines = [_line(parameters.as_json()), *(_line(asdict(written)) for written in kept)]
+    lines = [_line(parameters.as_json()), *(_line(written.as_json()) for written in kept)]
     temporary = path.with_name(f"{JOURNAL_NAME}.partial")
     with writing(path):
         with temporary.open("w", encoding="utf-8") as stream:

@@ -119,8 +119,8 @@ def scale_into(
     """
     if seed < 0:
         raise UsageError("a seed is not negative", where=str(seed), then="give 0 or more")
+    check_apart(input_path.resolve(), output.resolve())
     found = find_input(input_path, workload)
-    check_apart(found.root, output)
     if mode != "clone":
         check_capacity(size_bytes, output)
     with held(found.root):

@@ -150,7 +150,7 @@ def write_source(directory: Path, source: Source) -> None:
     path, temporary = directory / SOURCE_NAME, directory / f"{SOURCE_NAME}.partial"
     with writing(path):
         with temporary.open("w", encoding="utf-8") as stream:
-            json.dump(asdict(source), stream, separators=(",", ":"))
+            stream.write(json.dumps(asdict(source), separators=(",", ":")))
             stream.flush()
             os.fsync(stream.fileno())
         temporary.rename(path)

@@ -212,8 +212,11 @@ def _finish(file: PlannedFile, directory: Path) -> None:
     if not partial.exists():
         return
     with writing(final):
-        os.truncate(partial, file.bytes)
-        _flush(partial)
+        # After a crash a file may be longer. All segments are flushed already, their length
+        # included; and cutting what has the right length gives a clone a last block of its own.
+        if partial.stat().st_size != file.bytes:
+            os.truncate(partial, file.bytes)
+            _flush(partial)
         partial.rename(final)
 
 

@@ -43,9 +43,16 @@ def root_lack():
     return None if os.geteuid() == 0 else "this process is not root"
 
 
+def reflink_lack():
+    if not shutil.which("mkfs.xfs") or not shutil.which("mkfs.ext4"):
+        return "xfsprogs and e2fsprogs are not installed"
+    return root_lack()
+
+
 LACKS = {
     "engine": engine_lack,
     "browser": browser_lack,
+    "reflink": reflink_lack,
     "root": root_lack,
     "strace": strace_lack,
 }

@@ -127,10 +127,10 @@ def _file(root: Path, name: str, kind: str, role: Role, *, samples: int) -> Sour
 @lru_cache(maxsize=1024)  # of a million small cases many have the same
 def _header(start: bytes) -> tuple[int, tuple[int, ...], np.dtype[np.generic], bool] | None:
     """Return length, shape, type and whether in Fortran order; None where more bytes are needed."""
-    if len(start) >= 10 and len(start) < 10 + int.from_bytes(start[8:10], "little"):
-        return None
     stream = BytesIO(start)
     if np.lib.format.read_magic(stream) != (1, 0):
         raise ValueError("another version")
+    if len(start) < 10 + int.from_bytes(start[8:10], "little"):
+        return None
     shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
     return stream.tell(), shape, dtype, fortran

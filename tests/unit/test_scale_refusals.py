@@ -1,0 +1,378 @@
+"""Bad input of a scaling: one line, its exit code, nothing written, the input untouched."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dsgen.directory import OWN_NAMES
+from dsgen.errors import DataSetError
+from dsgen.input import find_input
+from dsgen.scale import scale_into
+from tests.property.inputs import EXAMPLES, scaled
+from tests.unit.test_generate_refusals import ROOT, dsgen, refused
+
+SIZE = 3_000_000
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Return name -> directory of a small input."""
+    root = tmp_path_factory.mktemp("made")
+    for example in EXAMPLES:
+        example.make(root / example.name)
+    return root
+
+
+@pytest.fixture
+def given(made, tmp_path):
+    """Return a function that gives a test an input of its own."""
+
+    def copy(name):
+        shutil.copytree(made / name, tmp_path / name, symlinks=True)
+        return tmp_path / name
+
+    return copy
+
+
+def scale(workload, source, output, *more):
+    return scaled(workload, source, output, SIZE, *more)
+
+
+def nothing_in(output):
+    return not output.exists() or not {path.name for path in output.iterdir()} - OWN_NAMES
+
+
+@pytest.mark.parametrize(
+    ("output", "how"), [("", "is"), ("out", "lies in"), ("sub/dir", "lies in"), ("..", "holds")]
+)
+def test_an_output_that_is_not_apart(output, how, given):
+    source = given("imseg")
+    before = sorted(path.name for path in source.iterdir())
+    assert refused(scale("imseg", source, source / output), 2, f"the output {how} the input")
+    assert sorted(path.name for path in source.iterdir()) == before
+
+
+def test_an_output_that_is_the_input_by_a_link(given, tmp_path):
+    (tmp_path / "link").symlink_to(given("imseg"))
+    assert refused(scale("imseg", tmp_path / "imseg", tmp_path / "link"), 2, "is the input")
+
+
+def test_an_output_inside_by_a_link(given, tmp_path):
+    source = given("bin")
+    (tmp_path / "link").symlink_to(source)
+    assert refused(scale("dlrm", source, tmp_path / "link" / "out"), 2, "lies in the input")
+
+
+def test_an_input_that_is_not_there(tmp_path):
+    done = scale("imseg", tmp_path / "none", tmp_path / "out")
+    assert refused(done, 6, "cannot read (No such file or directory)", str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize("workload", ["imseg", "bert", "dlrm"])
+def test_an_input_without_files(workload, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "notes").write_text("no data\n")
+    done = scale(workload, tmp_path / "in", tmp_path / "out")
+    assert refused(done, 6, f"no files of {workload}", "name a directory with files such as")
+
+
+def test_two_workloads_in_one_input(given, tmp_path):
+    source = given("imseg")
+    shutil.copy(next(given("bert").glob("part-*")), source)
+    done = scale("imseg", source, tmp_path / "out")
+    assert refused(done, 6, "imseg npy (case_", "and bert tfrecord (part-", "leave one kind")
+    assert nothing_in(tmp_path / "out")
+
+
+def test_the_data_set_of_another_workload(given, tmp_path):
+    assert refused(scale("bert", given("imseg"), tmp_path / "out"), 6, "no files of bert")
+
+
+def test_an_unfinished_data_set(tmp_path, given):
+    source = given("text")
+    (source / ".feedrate-journal").write_text("{}\n")
+    assert refused(scale("dlrm", source, tmp_path / "out"), 6, "an unfinished data set")
+
+
+def test_a_changed_data_set_of_ours(tmp_path):
+    done = dsgen("generate", "dlrm", "--format", "bin", "--size", "1MB", "--output", tmp_path / "a")
+    assert done.returncode == 0
+    os.truncate(tmp_path / "a" / "preprocessed.bin", 1600)
+    assert refused(scale("dlrm", tmp_path / "a", tmp_path / "out"), 6, "1,600 bytes instead of")
+
+
+def test_a_case_without_its_label(given, tmp_path):
+    source = given("imseg")
+    next(source.glob("*_y.npy")).unlink()
+    assert refused(scale("imseg", source, tmp_path / "out"), 6, "_y.npy beside case_")
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        ("cut", "where its header says"),
+        ("grown", "where its header says"),
+        ("header", "not a .npy file of version 1.0"),
+        ("empty", "not a .npy file of version 1.0"),
+        ("dtype", "float64 (1, 4, 4, 4) in C order where float32"),
+        ("order", "in Fortran order"),
+        ("shape", "image (1, 4, 4, 4) and label (1,"),
+    ],
+)
+def test_a_volume_that_is_none(damage, says, given, tmp_path):
+    source = given("imseg")
+    path = next(source.glob("*_x.npy"))
+    volume = np.zeros((1, 4, 4, 4), "<f4")
+    if damage == "cut":
+        os.truncate(path, path.stat().st_size - 1)
+    elif damage == "grown":
+        os.truncate(path, path.stat().st_size + 1)
+    elif damage == "header":
+        path.write_bytes(b"no volume" * 1000)
+    elif damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "dtype":
+        np.save(path, volume.astype("<f8"))
+    elif damage == "order":
+        np.save(path, np.asfortranarray(np.zeros((1, 4, 5, 6), "<f4")))
+    else:
+        np.save(path, volume)
+    assert refused(scale("imseg", source, tmp_path / "out"), 6, says)
+    assert nothing_in(tmp_path / "out")
+
+
+def test_a_directory_in_the_place_of_a_volume(given, tmp_path):
+    source = given("imseg")
+    path = next(source.glob("*_x.npy"))
+    path.unlink()
+    path.mkdir()
+    assert refused(scale("imseg", source, tmp_path / "out"), 6, path.name, "cannot read")
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"", "no header with its CRC"),
+        (b"no record" * 100, "no header with its CRC"),
+    ],
+)
+def test_records_that_are_none(data, says, given, tmp_path):
+    source = given("bert")
+    next(source.glob("part-*")).write_bytes(data)
+    assert refused(scale("bert", source, tmp_path / "out"), 6, "does not begin with a record", says)
+
+
+def test_records_of_something_else(given, tmp_path):
+    from dsgen import tfrecord
+
+    source = given("bert")
+    data = tfrecord.example([tfrecord.feature("image", "int64", b"\1")])
+    header = tfrecord.frame_header(len(data))
+    crc = tfrecord.masked(np.array([tfrecord.google_crc32c.value(data)], np.uint32))
+    next(source.glob("part-*")).write_bytes(header + data + crc.astype("<u4").tobytes())
+    assert refused(scale("bert", source, tmp_path / "out"), 6, "its first record lacks input_ids")
+
+
+def test_truncated_records_leave_what_can_be_removed(given, tmp_path):
+    source = given("bert")
+    path = sorted(source.glob("part-*"))[0]
+    os.truncate(path, path.stat().st_size - 100)
+    done = scaled("bert", source, tmp_path / "out", 130_000_000)
+    assert refused(done, 6, "truncated: the record at byte", path.name)
+    assert dsgen("remove", tmp_path / "out").returncode == 0
+    assert not (tmp_path / "out").exists()
+
+
+def test_records_that_break_off_in_the_middle(given, tmp_path):
+    source = given("bert")
+    path = sorted(source.glob("part-*"))[0]
+    with path.open("r+b") as stream:
+        stream.seek(5_000_000)
+        stream.write(bytes(10_000))
+    done = scaled("bert", source, tmp_path / "out", 130_000_000)
+    assert refused(done, 6, "no record begins at byte", path.name)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (b"0 1 2\n", "1 tab-separated fields"),
+        (b"\t".join([b"x"] * 40) + b"\n", "invalid literal"),
+        (b"\t".join([b"1"] * 14 + [b"xyz"] * 26) + b"\n", "invalid literal"),
+    ],
+)
+def test_text_that_is_no_click_log(line, says, given, tmp_path):
+    source = given("text")
+    with (source / "train.txt").open("ab") as stream:
+        stream.write(line)
+    assert refused(scale("dlrm", source, tmp_path / "out"), 6, "a line is no click", says)
+
+
+def test_text_of_nothing(tmp_path):
+    (tmp_path / "train.txt").write_bytes(b"")
+    assert refused(scale("dlrm", tmp_path / "train.txt", tmp_path / "out"), 6, "empty")
+
+
+def test_rows_that_are_not_whole(given, tmp_path):
+    source = given("bin")
+    path = source / "preprocessed.bin"
+    os.truncate(path, path.stat().st_size - 1)
+    assert refused(scale("dlrm", source, tmp_path / "out"), 6, "no whole number of rows of 160")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "says"),
+    [(0, 2, "a label above 1"), (5, -1, "a value below 0"), (19, 2**30, "does not count")],
+)
+def test_rows_that_the_reference_refuses(column, value, says, given, tmp_path):
+    source = given("bin")
+    rows = np.memmap(source / "preprocessed.bin", "<i4", "r+").reshape(-1, 40)
+    rows[-1, column] = value
+    rows.flush()
+    assert refused(scale("dlrm", source, tmp_path / "out"), 6, says)
+
+
+def test_rows_without_counts(given, tmp_path):
+    source = given("bin")
+    (source / "day_fea_count.npz").unlink()
+    assert refused(scale("dlrm", source, tmp_path / "out"), 6, "no counts of categories")
+
+
+@pytest.mark.parametrize("damage", ["cut", "other", "type", "rows"])
+def test_days_that_are_none(damage, given, tmp_path):
+    source = given("npz")
+    path = source / "day_3_reordered.npz"
+    if damage == "cut":
+        os.truncate(path, path.stat().st_size - 10)
+    elif damage == "other":
+        np.savez(path, a=np.zeros(3))
+    elif damage == "type":
+        np.savez(path, X_cat=np.zeros((5, 26), "<i4"), X_int=np.zeros((5, 13)), y=np.zeros(5))
+    else:
+        np.savez(path, X_cat=np.zeros((5, 26)), X_int=np.zeros((4, 13)), y=np.zeros(5))
+    done = scale("dlrm", source, tmp_path / "out")
+    assert refused(done, 6, path.name)
+    assert "archive of X_cat, X_int and y" in done.stderr or "where rows of 26" in done.stderr
+
+
+def test_a_format_twice(given, tmp_path):
+    source = given("bin")
+    shutil.copy(given("text") / "train.txt", source)
+    assert refused(scale("dlrm", source, tmp_path / "out"), 6, "dlrm text (train.txt) and dlrm bin")
+
+
+@pytest.mark.root
+def test_an_input_that_may_not_be_read(made):
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        source = Path(place) / "in"
+        shutil.copytree(made / "imseg", source)
+        path = sorted(source.glob("*_x.npy"))[0]
+        path.chmod(0)
+        os.seteuid(65534)
+        try:
+            with pytest.raises(DataSetError) as caught:
+                find_input(source, "imseg")
+        finally:
+            os.seteuid(0)
+        assert f"cannot read (Permission denied): {path}" in str(caught.value)
+
+
+def change_while(source, output, change):
+    """Scale in this process, change the input after the first segment, and return the error."""
+    seen = threading.Event()
+
+    def emit(event):
+        if event["kind"] == "progress" and not seen.is_set():
+            seen.set()
+            change()
+
+    with pytest.raises(DataSetError) as caught:
+        scale_into(
+            "dlrm",
+            source,
+            output,
+            size_bytes=500_000_000,
+            mode="copy",
+            seed=1,
+            processes=1,
+            emit=emit,
+        )
+    return str(caught.value)
+
+
+def test_an_input_that_changes_is_noticed_and_the_scaling_cannot_go_on(given, tmp_path):
+    source, output = given("bin"), tmp_path / "out"
+    path = source / "preprocessed.bin"
+
+    def change():
+        time.sleep(0.02)  # a tick of the clock that files' times come from
+        with path.open("r+b") as stream:
+            stream.write(b"\1")
+
+    said = change_while(source, output, change)
+    assert "changed while it was read" in said
+    assert str(path) in said
+    done = scaled("dlrm", source, output, 500_000_000)
+    assert refused(done, 6, "another unfinished data set is here (source_crc32c")
+    assert dsgen("remove", output).returncode == 0
+
+
+def test_an_input_that_changes_behind_its_times_is_noticed(given, tmp_path):
+    source, output = given("imseg"), tmp_path / "out"
+    path = sorted(source.glob("*_x.npy"))[0]
+
+    def change():
+        before = path.stat()
+        with path.open("r+b") as stream:
+            stream.seek(200)
+            stream.write(b"other")
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    seen = threading.Event()
+
+    def emit(event):
+        if event["kind"] == "progress" and not seen.is_set():
+            seen.set()
+            change()
+
+    with pytest.raises(DataSetError, match="read as different bytes"):
+        scale_into(
+            "imseg",
+            source,
+            output,
+            size_bytes=200_000_000,
+            mode="copy",
+            seed=1,
+            processes=1,
+            emit=emit,
+        )
+
+
+def test_other_parameters_are_refused_with_their_difference(given, tmp_path):
+    source = given("bin")
+    assert scale("dlrm", source, tmp_path / "out").returncode == 0
+    done = scaled("dlrm", source, tmp_path / "out", SIZE + 160)
+    assert refused(done, 6, "another data set is here", "size_requested_bytes 3000000, not 3000160")
+
+
+def test_the_original_script_has_its_flags(given, tmp_path):
+    flags = ["--input_path", given("bin"), "--output_path", tmp_path / "out"]
+    flags += ["--desired_size", "40000000", "--workload", "dlrm"]
+    done = subprocess.run(
+        [sys.executable, ROOT / "data_scaling.py", *map(str, flags)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "preprocessed.bin").stat().st_size == 40_000_000
