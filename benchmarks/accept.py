@@ -20,6 +20,7 @@ from pathlib import Path
 
 import generate
 import read
+import scale
 
 from dsgen.lock import hold_exclusive
 from harness.engine.client import connect
@@ -127,6 +128,22 @@ def reading(directory: Path) -> Outcome:
     # above it is where its whole interval is, and an interval has to be narrow to say anything.
     narrow = fresh.high - fresh.low < 0.06
     return reuse.high <= 1.6 and fresh.low <= 1 and narrow, figure
+
+
+def scaling(directory: Path) -> Outcome:
+    """Copy at 0.9 or more of cp, every format."""
+    every = [
+        scale.against_cp(directory / "scale", name, 4 * 10**9, 2, 5) for name in generate.DATA_SETS
+    ]
+    good = all(statistics.median(one.ratios) >= 0.9 for one in every)
+    return good, "; ".join(one.text() for one in every) + " (0.9)"
+
+
+def many_files(directory: Path) -> Outcome:
+    """Copy a million files in at most 11 times the time of a tenth of them."""
+    few, more = (scale.many(directory / "many", cases, 2) for cases in (50_000, 500_000))
+    figure = f"100,000 files {few:.0f} s, 1,000,000 {more:.0f} s: {more / few:.1f} times (11)"
+    return more <= 11 * few, figure
 
 
 def overshoot(_: Path) -> Outcome:
@@ -326,6 +343,8 @@ CHECKS: dict[str, Callable[[Path], Outcome]] = {
     "cost": cost,
     "reuse": reuse,
     "reading": reading,
+    "scaling": scaling,
+    "many-files": many_files,
     "overshoot": overshoot,
     "fed": fed,
     "golden-figures": lambda _: tests("tests/unit/test_metrics.py", "tests/unit/test_losses.py"),

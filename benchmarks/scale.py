@@ -1,0 +1,132 @@
+"""Scaling by copies, against cp of the same bytes; and how its time grows with the files.
+
+Prints ratios of things measured in turn in one run, and medians of several; asserts nothing.
+Usage: python benchmarks/scale.py [NAME ...] [--size SIZE] [--runs N] [--cases N]
+"""
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import generate
+import numpy as np
+
+from dsgen.directory import OWN_NAMES
+from dsgen.manifest import read_manifest
+from dsgen.size import format_size, parse_size
+
+# The original's preprocessed volumes have about 150 MB a pair; these have 1.1 kB.
+_SHAPE = (1, 4, 8, 5)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Copied:
+    """Rates of ours over those of cp, run by run."""
+
+    name: str
+    ratios: list[float]
+    bytes_per_s: list[float]
+
+    def text(self) -> str:
+        """Return one line."""
+        rate = statistics.median(self.bytes_per_s) / 1e6
+        return (
+            f"{self.name}: {rate:.0f} MB/s, {statistics.median(self.ratios):.2f} of cp "
+            f"({min(self.ratios):.2f} to {max(self.ratios):.2f})"
+        )
+
+
+def scaled(name: str, source: Path, output: Path, size_bytes: int, processes: int) -> float:
+    """Scale, and return the seconds of the whole command."""
+    workload = generate.DATA_SETS[name][0]
+    start = time.monotonic()
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "dsgen", "scale", workload, "--input", str(source)),
+            *("--output", str(output), "--size", str(size_bytes), "--processes", str(processes)),
+        ],
+        check=True,
+        stdout=subprocess.PIPE,
+    )
+    return time.monotonic() - start
+
+
+def against_cp(directory: Path, name: str, size_bytes: int, processes: int, runs: int) -> Copied:
+    """Scale half of the bytes to all of them, and let cp make the same files; flushed, both.
+
+    cp has the files of the scaled data set to copy, from the page cache as the input is.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    source, output, copied = directory / "input", directory / "output", directory / "copied"
+    generate.kept(source, name, size_bytes // 2, processes)
+    for own in OWN_NAMES:
+        (source / own).unlink(missing_ok=True)
+    ratios, rates = [], []
+    for run in range(runs + 1):
+        ours_s = scaled(name, source, output, size_bytes, processes)
+        manifest = read_manifest(output)
+        total_bytes = manifest.data_bytes + manifest.sidecar_bytes
+        for file in manifest.files:  # direct writing left them out of the page cache
+            (output / file.path).read_bytes()
+        copied.mkdir()
+        start = time.monotonic()
+        paths = [str(output / file.path) for file in manifest.files]
+        subprocess.run(["cp", *paths, str(copied)], check=True)
+        subprocess.run(["sync", "-f", str(copied)], check=True)
+        cp_s = time.monotonic() - start
+        shutil.rmtree(output)
+        shutil.rmtree(copied)
+        if run:
+            ratios.append(cp_s / ours_s)
+            rates.append(total_bytes / ours_s)
+    shutil.rmtree(source)
+    return Copied(name=name, ratios=ratios, bytes_per_s=rates)
+
+
+def many(directory: Path, cases: int, processes: int) -> float:
+    """Return the seconds that copying so many tiny cases takes, two files each."""
+    source, output = directory / "input", directory / "output"
+    source.mkdir(parents=True)
+    volume = np.zeros(_SHAPE, dtype="<f4")
+    for number in range(cases):
+        np.save(source / f"case_{number:05d}_x.npy", volume)
+        np.save(source / f"case_{number:05d}_y.npy", volume.astype(np.uint8))
+    os.sync()
+    size_bytes = sum(entry.stat().st_size for entry in os.scandir(source))
+    seconds = scaled("imseg", source, output, size_bytes, processes)
+    shutil.rmtree(source)
+    shutil.rmtree(output)
+    return seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "names", nargs="*", choices=[*generate.DATA_SETS, []], default=[], metavar="NAME"
+    )
+    parser.add_argument("--size", type=parse_size, default=parse_size("4GB"))
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--cases", type=int, default=5000)
+    parser.add_argument("--directory", type=Path, default=Path("data/benchmark-scale"))
+    options = parser.parse_args()
+    processes = len(os.sched_getaffinity(0))
+    print(f"{format_size(options.size)} each, medians of {options.runs} (lowest to highest)")
+    for name in options.names or generate.DATA_SETS:
+        one = against_cp(options.directory, name, options.size, processes, options.runs)
+        print(one.text(), flush=True)
+    few, more = (
+        many(options.directory, count, processes) for count in (options.cases, 10 * options.cases)
+    )
+    print(
+        f"{2 * options.cases:,} files {few:.1f} s, ten times as many {more / few:.1f} times as long"
+    )
+
+
+if __name__ == "__main__":
+    main()
