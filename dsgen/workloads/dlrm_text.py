@@ -25,6 +25,8 @@ BLOCK_LINES: Final = 4096
 BLOCK_BYTES: Final = 243 * BLOCK_LINES
 
 _FILE = "train.txt"
+# Of a block's lines, as many as fit in a core's cache together with what masks them.
+_ROWS_AT_ONCE: Final = 2048
 _SEGMENT_BLOCKS = SEGMENT_BYTES // BLOCK_BYTES
 # For each integer column, of 4,096 lines: how many have none, one, two, ... six digits. Each
 # further digit is half as likely, as a power law has it.
@@ -89,18 +91,23 @@ def blocks(
     """Yield the lines of one segment, a block at a time."""
     words = segment_words("dlrm-text", seed, file.index, segment)
     left = file.segment(segment).bytes
-    lines = np.full((BLOCK_LINES, _WIDTH), ord("\t"), dtype=np.uint8)
+    lines = np.full((_ROWS_AT_ONCE, _WIDTH), ord("\t"), dtype=np.uint8)
     lines[:, -1] = ord("\n")
-    kept = np.ones((BLOCK_LINES, _WIDTH), dtype=np.bool_)
+    kept = np.ones((_ROWS_AT_ONCE, _WIDTH), dtype=np.bool_)
     for block in range(-(-left // BLOCK_BYTES)):
         strata = _strata(seed, segment, block)
-        _write_integers(words, strata[:, :_INTEGERS], lines, kept)
-        _write_categories(words, strata[:, _INTEGERS:], lines, kept, natural=natural)
+        integers = _drawn_integers(words, strata[:, :_INTEGERS])
+        ids = draw(words, BLOCK_LINES, CATEGORIES, natural=natural)
         # A label is 0 or 1.
-        lines[:, 0] = draw(words, BLOCK_LINES, slice(0, 1), natural=natural)[:, 0] + ord("0")
-        text = lines.reshape(-1)[kept.reshape(-1)]
-        yield text[:left]
-        left -= len(text)
+        labels = draw(words, BLOCK_LINES, slice(0, 1), natural=natural)[:, 0] + ord("0")
+        for first in range(0, BLOCK_LINES, _ROWS_AT_ONCE):
+            rows = slice(first, first + _ROWS_AT_ONCE)
+            _write_integers(integers[rows], strata[rows, :_INTEGERS], lines, kept)
+            _write_categories(ids[rows], strata[rows, _INTEGERS:], lines, kept)
+            lines[:, 0] = labels[rows]
+            text = lines.reshape(-1)[kept.reshape(-1)]
+            yield text[:left]
+            left -= min(left, len(text))
 
 
 def _strata(seed: int, segment: int, block: int) -> NDArray[np.intp]:
@@ -124,36 +131,37 @@ def _line_lengths(strata: NDArray[np.intp]) -> NDArray[np.int64]:
     return lengths
 
 
+def _drawn_integers(words: np.random.SFC64, strata: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return which of its stratum's 16 numbers each field has, and which stratum's."""
+    raw = words.random_raw(-(-strata.size // 4)).astype("<u8", copy=False).view("<u2")
+    return strata << 4 | (raw[: strata.size] & np.uint16(0xF)).reshape(strata.shape)
+
+
 def _write_integers(
-    words: np.random.SFC64,
+    drawn: NDArray[np.intp],
     strata: NDArray[np.intp],
     lines: NDArray[np.uint8],
     kept: NDArray[np.bool_],
 ) -> None:
-    raw = words.random_raw(-(-strata.size // 4)).astype("<u8", copy=False).view("<u2")
-    drawn = strata << 4 | (raw[: strata.size] & np.uint16(0xF)).reshape(strata.shape)
     fields = lines[:, _INTEGERS_AT:_CATEGORIES_AT].view("<u8")
     masks = kept[:, _INTEGERS_AT:_CATEGORIES_AT].view("<u8")
-    for column, (texts, digits) in enumerate(zip(_integers(), _digits_of_strata(), strict=True)):
-        fields[:, column] = texts[drawn[:, column]]
-        masks[:, column] = _kept_with_tab()[digits[strata[:, column]]]
+    for column, (texts, digits) in enumerate(zip(_integers(), _kept_of_strata(), strict=True)):
+        fields[:, column] = texts.take(drawn[:, column])
+        masks[:, column] = digits.take(strata[:, column])
 
 
 def _write_categories(
-    words: np.random.SFC64,
+    ids: NDArray[np.int32],
     strata: NDArray[np.intp],
     lines: NDArray[np.uint8],
     kept: NDArray[np.bool_],
-    *,
-    natural: bool,
 ) -> None:
-    ids = draw(words, BLOCK_LINES, CATEGORIES, natural=natural)
-    hashed = _hashed(ids.view(np.uint32))
     digits = _hex_digits()
-    text = digits[hashed >> np.uint32(16)].astype(np.uint64)
-    text |= digits[hashed & np.uint32(0xFFFF)].astype(np.uint64) << np.uint64(32)
-    split = (BLOCK_LINES, _CATEGORIES, 9)
-    lines[:, _CATEGORIES_AT:].reshape(split)[:, :, :8].view("<u8")[..., 0] = text
+    hashed = _hashed(ids.view(np.uint32))
+    split = (len(ids), _CATEGORIES, 9)
+    text = lines[:, _CATEGORIES_AT:].reshape(split)[:, :, :8].view("<u4")
+    text[..., 0] = digits.take(hashed >> np.uint32(16))
+    text[..., 1] = digits.take(hashed & np.uint32(0xFFFF))
     masks = kept[:, _CATEGORIES_AT:].reshape(split)
     for number, (column, missing) in enumerate(_MISSING.items()):
         masks[:, column, :8] = (strata[:, number] >= missing)[:, None]
@@ -188,6 +196,12 @@ def _kept_with_tab() -> NDArray[np.uint64]:
 def _digits_of_strata() -> tuple[NDArray[np.intp], ...]:
     """Return, for each integer column, the number of digits of each of the 4,096 strata."""
     return tuple(np.repeat(np.arange(len(counts)), counts) for counts in _DIGITS)
+
+
+@cache
+def _kept_of_strata() -> tuple[NDArray[np.uint64], ...]:
+    """Return the same as booleans that keep so many digits and a tab."""
+    return tuple(_kept_with_tab()[digits] for digits in _digits_of_strata())
 
 
 @cache
