@@ -38,8 +38,11 @@ def remove(directory: Path, *, emit: Emit) -> None:
     foreign = foreign_names(set(), directory)
     if foreign:
         emit(notice(f"{len(foreign)} files that are not of the data set stay in {directory}"))
-    else:
+        return
+    try:
         directory.rmdir()
+    except OSError as error:  # a mount point, or in a directory that is not ours
+        emit(notice(f"{directory} is empty, and stays ({error.strerror})"))
 
 
 def _names(directory: Path) -> tuple[set[str], set[str]]:

@@ -523,6 +523,15 @@ def test_remove_deletes_the_data_set_and_nothing_else(tmp_path):
     assert [path.name for path in (tmp_path / "set").iterdir()] == ["notes.txt"]
 
 
+@pytest.mark.root
+def test_remove_leaves_a_mount_point(tmp_path):
+    with small_disk(tmp_path / "disk", "size=64m") as disk:
+        assert make(disk).returncode == 0
+        done = dsgen("remove", disk)
+        assert (done.returncode, list(disk.iterdir())) == (0, [])
+        assert f"{disk} is empty, and stays (Device or resource busy)" in done.stdout
+
+
 def test_remove_names_a_directory_in_the_place_of_a_file(data_set, tmp_path):
     directory = tmp_path / "set"
     shutil.copytree(data_set, directory)
