@@ -48,7 +48,7 @@ class CloneSink:
         """
         planned = self._layout.files[file]
         # The end of a file that was cut is rarely the end of a block.
-        if not _is_shared(planned) or not _reaches_end(planned, segment, self._source):
+        if not is_shared(planned) or not _reaches_end(planned, segment, self._source):
             return self._writes.write(path, file, segment, blocks)
         written = measure(file, segment, blocks)
         of = self._root / self._source.files[planned.key].path
@@ -57,6 +57,11 @@ class CloneSink:
         except OSError as error:
             raise unwritten(error, path) from error
         return written
+
+
+def is_shared(file: PlannedFile) -> bool:
+    """Say whether a file of a clone shares blocks with its source."""
+    return file.role != "sidecar" and not dlrm_cut.is_cut(file)
 
 
 def check_cloneable(root: Path, layout: Layout, source: Source, output: Path) -> None:
@@ -99,10 +104,6 @@ def allocation_of(paths: Iterable[Path]) -> Allocation:
             min(length, size_bytes - start) for start, length, flags in extents if flags & _SHARED
         )
     return Allocation(holes_bytes=holes, shared_bytes=shared)
-
-
-def _is_shared(file: PlannedFile) -> bool:
-    return file.role != "sidecar" and not dlrm_cut.is_cut(file)
 
 
 def _reaches_end(file: PlannedFile, segment: Segment, source: Source) -> bool:

@@ -28,6 +28,9 @@ class Content(Protocol):
     def begin(self, directory: Path) -> None:
         """Keep beside the data what the layout can be made from again, before the first byte."""
 
+    def takes_room(self, layout: Layout, file: PlannedFile) -> bool:
+        """Say whether a file's bytes need blocks of their own."""
+
     def sink(self, layout: Layout) -> Sink:
         """Return a new sink, in the process that uses it."""
 
@@ -50,6 +53,10 @@ class Drawn:
 
     def begin(self, _: Path) -> None:
         """Keep nothing: the parameters say it all."""
+
+    def takes_room(self, _: Layout, __: PlannedFile) -> bool:
+        """Say that every file's do."""
+        return True
 
     def sink(self, _: Layout) -> Sink:
         """Return a sink that writes."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, Literal, get_args
 
 from dsgen import copied
-from dsgen.clone import CloneSink, allocation_of, check_cloneable
+from dsgen.clone import CloneSink, allocation_of, check_cloneable, is_shared
 from dsgen.content import Sink
 from dsgen.directory import check_capacity
 from dsgen.errors import DataSetError, UsageError
@@ -47,6 +47,10 @@ class Scaled:
     def begin(self, directory: Path) -> None:
         """Keep the listing of the input."""
         write_source(directory, self.source)
+
+    def takes_room(self, layout: Layout, file: PlannedFile) -> bool:
+        """Say whether a file is written, or shares blocks."""
+        return layout.parameters.origin != "clone" or not is_shared(file)
 
     def sink(self, layout: Layout) -> Sink:
         """Return a sink that writes, or one that shares blocks where it can."""

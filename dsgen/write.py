@@ -89,7 +89,7 @@ def _reuse_or_repair(
     known = {file.path: file for file in manifest.files}
     by_path = {file.path: file for file in layout.files}
     tasks = [(by_path[path].index, segment) for path, segment in damaged]
-    check_room(layout.files, directory)
+    _check_room(layout, content, directory)
     for written in write_segments(
         layout, content, directory, tasks, processes, emit, in_place=True
     ):
@@ -127,7 +127,7 @@ def _write(layout: Layout, content: Content, directory: Path, processes: int, em
         for segment in range(file.segment_count)
         if (file.index, segment) not in done
     ]
-    check_room(layout.files, directory)
+    _check_room(layout, content, directory)
     content.begin(directory)
     digests = {task: entry.digest for task, entry in done.items()}
     with begin_journal(directory, layout.parameters, done.values()) as journal:
@@ -155,6 +155,10 @@ def _write(layout: Layout, content: Content, directory: Path, processes: int, em
     )
     with writing(directory / JOURNAL_NAME):
         (directory / JOURNAL_NAME).unlink()
+
+
+def _check_room(layout: Layout, content: Content, directory: Path) -> None:
+    check_room([file for file in layout.files if content.takes_room(layout, file)], directory)
 
 
 def _make_links(layout: Layout, directory: Path) -> None:

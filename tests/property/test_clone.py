@@ -70,6 +70,17 @@ def test_a_copy_takes_the_device_s_bytes_and_a_clone_does_not(name, disk):
 
 
 @pytest.mark.reflink
+def test_a_clone_may_be_larger_than_the_disk(disk):
+    output = disk / "larger"
+    done = scaled("imseg", disk / "imseg", output, 2 * DISK_BYTES, "--mode", "clone")
+    assert done.returncode == 0, done.stderr
+    manifest = read_manifest(output)
+    assert manifest.allocation.shared_bytes == manifest.data_bytes >= 2 * DISK_BYTES
+    done = scaled("imseg", disk / "imseg", disk / "copy", 2 * DISK_BYTES)
+    assert refused(done, 7, "too little space")
+
+
+@pytest.mark.reflink
 @pytest.mark.parametrize("name", ["text", "bin"])
 def test_what_does_not_begin_on_blocks_again_is_no_clone(name, disk):
     example = next(one for one in EXAMPLES if one.name == name)
