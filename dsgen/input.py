@@ -33,6 +33,19 @@ class Input:
     ignored: int
 
 
+def holds(directory: Path, workload: str) -> bool:
+    """Say whether a directory itself is a data set: it has a manifest, or files of the workload."""
+    kinds = SOURCES[workload].values()
+    try:
+        names = (entry.name for entry in directory.iterdir())
+        return any(
+            name == MANIFEST_NAME or any(kind.name.fullmatch(name) for kind in kinds)
+            for name in names
+        )
+    except OSError:
+        return False
+
+
 def find_input(path: Path, workload: str) -> Input:
     """Return the data set of `workload` at `path`: a directory, or dlrm's text or rows alone.
 
@@ -69,6 +82,9 @@ def find_input(path: Path, workload: str) -> Input:
         both = " and ".join(f"{' '.join(key)} ({matching[key][0]})" for key in there)
         raise DataSetError(f"files of {both}", where=str(root), then="leave one kind in the input")
     (key,) = there
+    if odd := [name for name in matching[key] if not name.isprintable()]:
+        where = ascii(str(root / odd[0]))
+        raise DataSetError("a name that no manifest could have", where=where, then="rename it")
     source = SOURCES[key[0]][key[1]].inspect(root, matching[key])
     return Input(root=root, source=source, ignored=len(names) - len(matching[key]))
 

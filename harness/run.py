@@ -11,13 +11,12 @@ from pathlib import Path
 from dsgen import events
 from dsgen.directory import check_complete
 from dsgen.errors import ExitCode, FeedrateError
-from dsgen.layout import Layout
 from dsgen.manifest import Manifest, read_manifest
 from dsgen.signals import STOPPING
-from dsgen.size import echo_size, format_size, parse_size
-from dsgen.workloads import WORKLOADS, plan
+from dsgen.size import format_size
 from harness.conclude import Ending, conclude, conclude_report
-from harness.config import Config, config_notices
+from harness.config import Config
+from harness.dataset import DataSet
 from harness.engine import Job, JobExit, Mount
 from harness.errors import JobError, ResultError, StopRequested, TargetError
 from harness.result import RESULT_NAME, Result
@@ -27,60 +26,9 @@ from harness.worker.spec import WorkerSpec
 from harness.worker.training import recording_bytes
 
 
-def planned(config: Config) -> Layout:
-    """Return the layout of the configured data set."""
-    return plan(
-        config.workload, size_bytes=config.size_bytes, seed=config.seed, wanted=config.wanted
-    )
-
-
-def data_set_directory(config: Config) -> Path:
-    """Return where the configured data set lives: different parameters never meet in one place.
-
-    Within DATA: WORKLOAD-FORMAT-SIZE-LAW-sSEED, then what is not at its default.
-    """
-    parameters = planned(config).parameters
-    size = format_size(config.size_bytes).replace(" ", "")
-    if parse_size(size) != config.size_bytes:
-        size = f"{config.size_bytes}B"
-    parts = [config.workload, parameters.format, size, parameters.law, f"s{config.seed}"]
-    offered = WORKLOADS[config.workload].FORMATS[parameters.format]
-    for chosen, (default, *_) in (
-        (parameters.entropy, offered.entropies),
-        (parameters.compression, offered.compressions),
-    ):
-        if chosen != default:
-            parts.append(chosen)
-    if parameters.min_files:
-        parts.append(f"min{parameters.min_files}")
-    return config.data / "-".join(parts)
-
-
-def data_lines(config: Config) -> list[str]:
-    """Return what the data set will be, before it is made."""
-    layout = planned(config)
-    train, evaluation = layout.samples("train"), layout.samples("eval")
-    return [
-        f"size    {echo_size(config.size_bytes)}",
-        f"data    {data_set_directory(config)}: {layout.data_bytes:,} bytes in "
-        f"{len(layout.files)} files, {train:,} training and {evaluation:,} evaluation samples",
-    ]
-
-
-def training_lines(config: Config) -> list[str]:
-    """Return what training will do, before it does."""
-    steps = planned(config).samples("train") // config.accelerators // config.batch_size
-    return [
-        f"train   {config.accelerators} x {config.profile}, batch {config.batch_size} each, "
-        f"{config.epochs} epochs of {steps} steps, cache {config.cache}",
-        *config_notices(config),
-    ]
-
-
-def generate(setting: Setting) -> Path:
-    """Make the configured data set, or find it made, and return its directory."""
+def generate(setting: Setting, directory: Path) -> None:
+    """Make the configured data set in `directory`, or find it made."""
     config = setting.config
-    directory = data_set_directory(config)
     create_directory(directory)
     arguments = [
         *("-m", "dsgen", "generate", config.workload, "--output", str(directory)),
@@ -101,11 +49,10 @@ def generate(setting: Setting) -> Path:
         memory_bytes=config.memory_bytes,
     )
     check_exit(setting, job, setting.engine.run(job, setting.progress.line), log)
-    return directory
 
 
-def train(setting: Setting, directory: Path) -> ExitCode:
-    """Train over the data set in `directory`, say where result.json lies, return its exit code.
+def train(setting: Setting, data: DataSet) -> ExitCode:
+    """Train over the data set, say where result.json lies, return its exit code.
 
     The result is written whatever ends the training; only then is an error raised.
 
@@ -116,8 +63,10 @@ def train(setting: Setting, directory: Path) -> ExitCode:
         TargetError: there is no space for what will be recorded.
         StopRequested: as it came, and where the result lies.
     """
-    manifest = read_manifest(directory)
-    check_complete(manifest, directory)
+    directory = data.directory
+    manifest = data.manifest or read_manifest(directory)
+    if manifest.crc32c is not None:
+        check_complete(manifest, directory)
     _check_room(setting.config, manifest, directory)
     started = datetime.now(UTC)
     run_id = f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
