@@ -8,9 +8,10 @@ from pathlib import Path
 from dsgen.directory import OWN_NAMES, check_complete
 from dsgen.errors import DataSetError, UsageError
 from dsgen.journal import JOURNAL_NAME
+from dsgen.layout import Origin, Parameters
 from dsgen.lock import LOCK_NAME, hold_shared
 from dsgen.manifest import MANIFEST_NAME, read_manifest
-from dsgen.source import Source, unreadable
+from dsgen.source import FORMAT_VERSION, Source, unreadable
 from dsgen.workloads import workload as registered
 from dsgen.workloads.sources import SOURCES
 
@@ -31,6 +32,21 @@ class Input:
     root: Path
     source: Source
     ignored: int
+
+    def parameters(self, *, mode: Origin, size_bytes: int, seed: int) -> Parameters:
+        """Return what determines every byte of the scaled data set."""
+        return Parameters(
+            workload=self.source.workload,
+            format=self.source.format,
+            format_version=FORMAT_VERSION,
+            law="source",
+            # Copies are the same whatever the seed is.
+            seed=seed if mode == "augment" else 0,
+            size_requested_bytes=size_bytes,
+            compression=self.source.compression,
+            origin=mode,
+            source_crc32c=self.source.crc32c,
+        )
 
 
 def holds(directory: Path, workload: str) -> bool:

@@ -1,4 +1,4 @@
-"""`python -m harness`: build, generate, train, benchmark and report, in containers or without."""
+"""`python -m harness`: build, generate, scale, train and report, in containers or without."""
 
 import argparse
 import sys
@@ -6,13 +6,15 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from dsgen.__main__ import MODE_HELP
 from dsgen.__main__ import main as dsgen_main
 from dsgen.command import CONTINUES, OneLineParser, exit_codes, run_command
 from dsgen.directory import check_capacity
 from dsgen.errors import ExitCode
 from dsgen.events import data_set, emit_json
+from dsgen.scale import MODES
 from dsgen.workloads import WORKLOADS
-from harness.config import Config, resolve
+from harness.config import Config, flag_path, resolve
 from harness.dataset import (
     DataSet,
     data_lines,
@@ -27,6 +29,7 @@ from harness.flags import add_flags
 from harness.progress import Progress
 from harness.report.writer import render_report
 from harness.run import generate, train
+from harness.scaling import layout_line, plan_scaling, scale, scaling_lines
 from harness.setting import Setting
 from harness.system import system_facts
 from harness.target import Target, inspect_target, target_lines
@@ -79,12 +82,31 @@ def _work(steps: Sequence[str], options: argparse.Namespace, command: tuple[str,
     return ExitCode.DONE
 
 
+def _scale(options: argparse.Namespace, command: tuple[str, ...]) -> ExitCode:
+    """Enlarge a user's data set."""
+    cwd = Path.cwd()
+    config = resolve(options.workload, options, cwd)
+    target = inspect_target(config.data)
+    inspect_target(config.results)
+    scaling = plan_scaling(config, cwd / flag_path("input", options.input), options.mode)
+    with _progress(config) as progress:
+        for line in [*target_lines(target), *scaling_lines(config, scaling)]:
+            progress.say(line)
+        if config.dry_run:
+            progress.say(layout_line(config, scaling))
+            return ExitCode.DONE
+        # The job says the same of the layout before its first byte.
+        scale(_setting(config, target, progress, command), scaling)
+        progress.end(data_set(str(scaling.directory)))
+    return ExitCode.DONE
+
+
 def _setting(
     config: Config,
     target: Target,
     progress: Progress,
     command: tuple[str, ...],
-    notices: tuple[str, ...],
+    notices: tuple[str, ...] = (),
 ) -> Setting:
     """Make the engine ready, and bring together what a step works with."""
     engine = choose_engine(config.engine, image_archive=config.image_archive)
@@ -157,6 +179,12 @@ def _parser() -> argparse.ArgumentParser:
         work.add_argument("workload", choices=READINGS if "train" in steps else WORKLOADS)
         add_flags(work)
         work.set_defaults(run=partial(_work, steps))
+    larger = verbs.add_parser("scale", help="enlarge a data set of yours")
+    larger.add_argument("workload", choices=WORKLOADS)
+    larger.add_argument("--input", required=True, metavar="PATH", help="your data set; only read")
+    larger.add_argument("--mode", choices=MODES, default=MODES[0], help=MODE_HELP)
+    add_flags(larger)
+    larger.set_defaults(run=_scale)
     report = verbs.add_parser("report", help="make the report of a result again")
     report.add_argument("directory", type=Path)
     report.set_defaults(run=_report)

@@ -2,7 +2,7 @@
 
 import secrets
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -28,23 +28,48 @@ from harness.worker.training import recording_bytes
 
 def generate(setting: Setting, directory: Path) -> None:
     """Make the configured data set in `directory`, or find it made."""
+    wanted = setting.config.wanted
+    arguments: list[str] = []
+    for field in fields(wanted):
+        if value := getattr(wanted, field.name):
+            arguments += [f"--{field.name.replace('_', '-')}", str(value)]
+    make(setting, "generate", directory, arguments)
+
+
+def make(
+    setting: Setting,
+    verb: str,
+    directory: Path,
+    arguments: Iterable[str],
+    inputs: Iterable[Path] = (),
+) -> None:
+    """Run `dsgen VERB` until the data set in `directory` is complete.
+
+    Args:
+        setting: for size, seed and processes, and where it runs.
+        verb: `generate` or `scale`.
+        directory: made if it is missing.
+        arguments: what the verb takes beside these.
+        inputs: directories that are only read.
+
+    Raises:
+        JobError: it failed, with its exit code.
+        TargetError: a directory cannot be made.
+    """
     config = setting.config
     create_directory(directory)
-    arguments = [
-        *("-m", "dsgen", "generate", config.workload, "--output", str(directory)),
-        *("--size", str(config.size_bytes), "--seed", str(config.seed), "--events"),
+    words = [
+        *("-m", "dsgen", verb, config.workload, "--output", str(directory)),
+        *("--size", str(config.size_bytes), "--seed", str(config.seed), "--events", *arguments),
     ]
-    for field in fields(config.wanted):
-        if value := getattr(config.wanted, field.name):
-            arguments += [f"--{field.name.replace('_', '-')}", str(value)]
     if config.processes:
-        arguments += ["--processes", str(config.processes)]
-    log = config.results / config.workload / "logs" / f"{directory.name}-generate.log"
+        words += ["--processes", str(config.processes)]
+    log = config.results / config.workload / "logs" / f"{directory.name}-{verb}.log"
     create_directory(log.parent)
     job = Job(
-        name=f"generate-{config.workload}",
-        arguments=tuple(arguments),
-        mounts=(Mount(path=directory),),
+        name=f"{verb}-{config.workload}",
+        arguments=tuple(words),
+        mounts=(*(Mount(path=path, read_only=True) for path in inputs), Mount(path=directory)),
         log=log,
         memory_bytes=config.memory_bytes,
     )
