@@ -157,14 +157,14 @@ def training_lines(config: Config, data: DataSet) -> list[str]:
 
 
 def sharing_notices(manifest: Manifest) -> list[str]:
-    """Return the sentence about data that is not on the device of its own, if it is not."""
+    """Return what is to be said of data that shares its place on the device with other files."""
     shared_bytes = manifest.allocation.shared_bytes
-    if manifest.parameters.origin != "clone" and not shared_bytes:
+    is_clone = manifest.parameters.origin == "clone"
+    if not is_clone and not shared_bytes:
         return []
-    amount = "an unknown part" if shared_bytes is None else f"{shared_bytes:,} bytes"
-    cloned = "is a clone: it " if manifest.parameters.origin == "clone" else ""
+    amount = "unknown" if shared_bytes is None else f"{shared_bytes:,} bytes"
     return [
-        f"The data set {cloned}shares its blocks with other files ({amount}): it is not on the "
-        "device of its own, and what caches or reduces by block may answer faster than for real "
-        "data of this size."
+        f"The data set {'is a clone and ' if is_clone else ''}shares blocks with other files "
+        f"({amount}). The device holds these once, and whatever caches or reduces by block may "
+        "answer faster than for real data of this size."
     ]

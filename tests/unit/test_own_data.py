@@ -226,9 +226,9 @@ def test_a_manifest_is_believed_where_there_is_one(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "shared_bytes", "words"),
     [
-        ("clone", None, "is a clone: it shares its blocks with other files (an unknown part)"),
-        ("clone", 4096, "is a clone: it shares its blocks with other files (4,096 bytes)"),
-        ("copy", 4096, "The data set shares its blocks with other files (4,096 bytes)"),
+        ("clone", None, "is a clone and shares blocks with other files (unknown)"),
+        ("clone", 4096, "is a clone and shares blocks with other files (4,096 bytes)"),
+        ("copy", 4096, "The data set shares blocks with other files (4,096 bytes)"),
     ],
 )
 def test_data_that_is_not_on_the_device_of_its_own_is_told(kind, shared_bytes, words, tmp_path):
