@@ -144,6 +144,7 @@ def test_an_output_in_the_input_is_refused(below, tmp_path):
     before = snapshot(mine)
     done = scale(mine, tmp_path, "--data", mine / below)
     assert refused(done, 2, "the output lies in the input", "apart")
+    assert "engine  " not in done.stderr
     assert snapshot(mine) == before
 
 
