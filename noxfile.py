@@ -27,10 +27,16 @@ MENU = {
     "clean": (["clean"], "Remove what this tool left in the engine, by label."),
 }
 for workload in WORKLOADS:
-    MENU[f"generate-{workload}"] = (
-        ["generate", workload],
-        f"Make a data set of {workload}, or continue or repair it.",
-    )
+    MENU |= {
+        f"generate-{workload}": (
+            ["generate", workload],
+            f"Make a data set of {workload}, or continue or repair it.",
+        ),
+        f"scale-{workload}": (
+            ["scale", workload],
+            f"Enlarge a data set of {workload} of yours: -- --input PATH.",
+        ),
+    }
 for workload in TRAINED:
     MENU |= {
         f"train-{workload}": (["train", workload], f"Train {workload} over an existing data set."),

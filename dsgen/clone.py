@@ -7,7 +7,7 @@ import fcntl
 import os
 import struct
 from collections.abc import Iterable
-from errno import ENOTTY, EOPNOTSUPP
+from errno import ENOTTY, EOPNOTSUPP, EXDEV
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Final
@@ -83,6 +83,10 @@ def check_cloneable(root: Path, layout: Layout, source: Source, output: Path) ->
         with of.open("rb") as stream, NamedTemporaryFile(dir=existing) as probe:
             _ficlonerange(stream.fileno(), probe.fileno(), 0, 0)
     except OSError as error:
+        if error.errno == EXDEV:  # the same file system twice, as a container sees it
+            what = "this kernel shares no blocks across mounts (Linux 5.18 and later do)"
+            then = f"run without a container, or {_THEN}"
+            raise UsageError(what, where=str(existing), then=then) from error
         if error.errno not in (EOPNOTSUPP, ENOTTY):
             raise unwritten(error, existing) from error
         what = "this file system cannot share blocks"

@@ -8,9 +8,10 @@ from pathlib import Path
 from dsgen.directory import OWN_NAMES, check_complete
 from dsgen.errors import DataSetError, UsageError
 from dsgen.journal import JOURNAL_NAME
+from dsgen.layout import Origin, Parameters
 from dsgen.lock import LOCK_NAME, hold_shared
 from dsgen.manifest import MANIFEST_NAME, read_manifest
-from dsgen.source import Source, unreadable
+from dsgen.source import FORMAT_VERSION, Source, unreadable
 from dsgen.workloads import workload as registered
 from dsgen.workloads.sources import SOURCES
 
@@ -31,6 +32,34 @@ class Input:
     root: Path
     source: Source
     ignored: int
+
+    def parameters(self, *, mode: Origin, size_bytes: int, seed: int) -> Parameters:
+        """Return what determines every byte of the scaled data set."""
+        return Parameters(
+            workload=self.source.workload,
+            format=self.source.format,
+            format_version=FORMAT_VERSION,
+            law="source",
+            # Copies are the same whatever the seed is.
+            seed=seed if mode == "augment" else 0,
+            size_requested_bytes=size_bytes,
+            compression=self.source.compression,
+            origin=mode,
+            source_crc32c=self.source.crc32c,
+        )
+
+
+def holds(directory: Path, workload: str) -> bool:
+    """Say whether a directory itself is a data set: it has a manifest, or files of the workload."""
+    kinds = SOURCES[workload].values()
+    try:
+        names = (entry.name for entry in directory.iterdir())
+        return any(
+            name == MANIFEST_NAME or any(kind.name.fullmatch(name) for kind in kinds)
+            for name in names
+        )
+    except OSError:
+        return False
 
 
 def find_input(path: Path, workload: str) -> Input:
@@ -69,6 +98,9 @@ def find_input(path: Path, workload: str) -> Input:
         both = " and ".join(f"{' '.join(key)} ({matching[key][0]})" for key in there)
         raise DataSetError(f"files of {both}", where=str(root), then="leave one kind in the input")
     (key,) = there
+    if odd := [name for name in matching[key] if not name.isprintable()]:
+        where = ascii(str(root / odd[0]))
+        raise DataSetError("a name that no manifest could have", where=where, then="rename it")
     source = SOURCES[key[0]][key[1]].inspect(root, matching[key])
     return Input(root=root, source=source, ignored=len(names) - len(matching[key]))
 

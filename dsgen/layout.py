@@ -101,8 +101,8 @@ class Parameters:
     entropy: Entropy = "natural"
     compression: Compression = "none"
     min_files: int = 0
-    origin: Origin = "generate"
-    source_crc32c: str = ""  # of the listing of what was scaled, eight hex digits
+    origin: Origin | None = "generate"  # None: of a user's own, nobody says
+    source_crc32c: str = ""  # of the listing of what was there before, eight hex digits
 
     def differences(self, other: "Parameters") -> list[str]:
         """Return one `name here, not there` text a field in which the two differ."""

@@ -32,14 +32,17 @@ _OPTIONS = ("entropy", "compression", "min_files")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ManifestFile:
-    """One file as it was written; `segments` holds (bytes, CRC32C) pairs."""
+    """One file as it was written; `segments` holds (bytes, CRC32C) pairs.
+
+    Without a manifest there are none, and what only reading tells is None.
+    """
 
     path: str
     role: Role
     file_class: str
     bytes: int
     samples: int
-    crc32c: int
+    crc32c: int | None
     segments: tuple[tuple[int, int], ...]
 
 
@@ -71,18 +74,18 @@ class Allocation:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
-    """A complete data set."""
+    """A complete data set; None is what nobody can tell of one without a manifest."""
 
     parameters: Parameters
     data_bytes: int
     sidecar_bytes: int
     samples_train: int
     samples_eval: int
-    entropy: Entropy
+    entropy: Entropy | None
     allocation: Allocation
     files: tuple[ManifestFile, ...]
     links: tuple[Link, ...]
-    crc32c: str  # of manifest.json itself, eight hex digits
+    crc32c: str | None  # of manifest.json itself, eight hex digits
 
     @property
     def workload(self) -> str:

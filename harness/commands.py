@@ -1,29 +1,38 @@
-"""`python -m harness`: build, generate, train, benchmark and report, in containers or without."""
+"""`python -m harness`: build, generate, scale, train and report, in containers or without."""
 
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+from dsgen.__main__ import MODE_HELP
 from dsgen.__main__ import main as dsgen_main
 from dsgen.command import CONTINUES, OneLineParser, exit_codes, run_command
 from dsgen.directory import check_capacity
 from dsgen.errors import ExitCode
 from dsgen.events import data_set, emit_json
+from dsgen.scale import MODES
 from dsgen.workloads import WORKLOADS
-from harness.config import Config, resolve
-from harness.engine import Engine
+from harness.config import Config, flag_path, resolve
+from harness.dataset import (
+    DataSet,
+    data_lines,
+    data_set_directory,
+    find_data_set,
+    keep_apart,
+    training_lines,
+)
 from harness.engine.choose import choose_engine
 from harness.engine.client import connect
 from harness.flags import add_flags
 from harness.progress import Progress
 from harness.report.writer import render_report
-from harness.run import data_lines, data_set_directory, generate, train, training_lines
+from harness.run import generate, train
+from harness.scaling import layout_line, plan_scaling, scale, scaling_lines
 from harness.setting import Setting
 from harness.system import system_facts
-from harness.target import inspect_target, target_lines
+from harness.target import Target, inspect_target, target_lines
 from harness.worker.training import READINGS
 
 Run = Callable[[argparse.Namespace, tuple[str, ...]], ExitCode]
@@ -49,41 +58,74 @@ def _work(steps: Sequence[str], options: argparse.Namespace, command: tuple[str,
     # Training only reads the data set: a read-only mount will do.
     target = inspect_target(config.data, to_write="generate" in steps)
     inspect_target(config.results)
+    if "generate" in steps:
+        data = DataSet(directory=data_set_directory(config))
+    else:
+        data = find_data_set(config)
+    config, notices = keep_apart(config, data)
     if "train" in steps and config.checkpoint is not None:
         inspect_target(config.checkpoint)
-    check_capacity(config.size_bytes, config.data)
-    with ExitStack() as stack:
-        progress = stack.enter_context(_progress(config))
-        training = training_lines(config) if "train" in steps else []
-        for line in [*target_lines(target), *data_lines(config), *training]:
+    if data.manifest is None:
+        check_capacity(config.size_bytes, config.data)
+    with _progress(config) as progress:
+        training = training_lines(config, data) if "train" in steps else []
+        for line in [*target_lines(target), *data_lines(config, data), *training, *notices]:
             progress.say(line)
         if config.dry_run:
             return ExitCode.DONE
-        engine = _engine(config)
-        progress.say(f"engine  {engine.name}: {engine.reason}")
-        engine.prepare(progress.say)
-        setting = Setting(
-            config=config,
-            target=target,
-            system=system_facts(),
-            engine=engine,
-            progress=progress,
-            command=command,
-        )
-        directory = generate(setting) if "generate" in steps else data_set_directory(config)
+        setting = _setting(config, target, progress, command, notices)
+        if "generate" in steps:
+            generate(setting, data.directory)
         if "train" in steps:
-            return train(setting, directory)
-        progress.end(data_set(str(directory)))
+            return train(setting, data)
+        progress.end(data_set(str(data.directory)))
     return ExitCode.DONE
+
+
+def _scale(options: argparse.Namespace, command: tuple[str, ...]) -> ExitCode:
+    """Enlarge a user's data set."""
+    cwd = Path.cwd()
+    config = resolve(options.workload, options, cwd)
+    target = inspect_target(config.data)
+    inspect_target(config.results)
+    scaling = plan_scaling(config, cwd / flag_path("input", options.input), options.mode)
+    with _progress(config) as progress:
+        for line in [*target_lines(target), *scaling_lines(config, scaling)]:
+            progress.say(line)
+        if config.dry_run:
+            progress.say(layout_line(config, scaling))
+            return ExitCode.DONE
+        # The job says the same of the layout before its first byte.
+        scale(_setting(config, target, progress, command), scaling)
+        progress.end(data_set(str(scaling.directory)))
+    return ExitCode.DONE
+
+
+def _setting(
+    config: Config,
+    target: Target,
+    progress: Progress,
+    command: tuple[str, ...],
+    notices: tuple[str, ...] = (),
+) -> Setting:
+    """Make the engine ready, and bring together what a step works with."""
+    engine = choose_engine(config.engine, image_archive=config.image_archive)
+    progress.say(f"engine  {engine.name}: {engine.reason}")
+    engine.prepare(progress.say)
+    return Setting(
+        config=config,
+        target=target,
+        system=system_facts(),
+        engine=engine,
+        progress=progress,
+        command=command,
+        notices=notices,
+    )
 
 
 def _progress(config: Config) -> Progress:
     events = sys.stdout if config.json else None
     return Progress(sys.stderr, is_terminal=sys.stderr.isatty(), events=events)
-
-
-def _engine(config: Config) -> Engine:
-    return choose_engine(config.engine, image_archive=config.image_archive)
 
 
 def _report(options: argparse.Namespace, _: tuple[str, ...]) -> ExitCode:
@@ -137,6 +179,12 @@ def _parser() -> argparse.ArgumentParser:
         work.add_argument("workload", choices=READINGS if "train" in steps else WORKLOADS)
         add_flags(work)
         work.set_defaults(run=partial(_work, steps))
+    larger = verbs.add_parser("scale", help="enlarge a data set of yours")
+    larger.add_argument("workload", choices=WORKLOADS)
+    larger.add_argument("--input", required=True, metavar="PATH", help="your data set; only read")
+    larger.add_argument("--mode", choices=MODES, default=MODES[0], help=MODE_HELP)
+    add_flags(larger)
+    larger.set_defaults(run=_scale)
     report = verbs.add_parser("report", help="make the report of a result again")
     report.add_argument("directory", type=Path)
     report.set_defaults(run=_report)

@@ -3,10 +3,10 @@
 import json
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -15,12 +15,15 @@ from dsgen.manifest import Manifest
 from harness.analysis.recording import Status
 from harness.analysis.verdict import DEFAULT_THRESHOLD_AU
 from harness.config import Config, config_json, config_notices
+from harness.dataset import sharing_notices
 from harness.errors import ResultError, StopRequested
 from harness.recordings import read_recording
 from harness.report.writer import render_report
 from harness.result import Result, RunFacts, build_result, write_result
 from harness.setting import Setting
 from harness.system import system_json
+
+_TOLD_BY_FILES: Final = ("workload", "format", "compression", "source_crc32c")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +64,7 @@ def conclude(
         accelerators=_accelerator_facts(config),
         status=ending.status,
         exit_code=int(ending.exit_code),
-        warnings=tuple(_warnings(setting, ending)),
+        warnings=tuple(_warnings(setting, manifest, ending)),
         threshold_au=config.require_au or DEFAULT_THRESHOLD_AU,
         warmup_epochs=config.warmup_epochs,
         cache=config.cache,
@@ -104,16 +107,20 @@ def _exit_code(config: Config, result: Result, ending: Ending) -> ExitCode:
 
 
 def _dataset_facts(manifest: Manifest, directory: Path) -> dict[str, Any]:
+    parameters = manifest.parameters.as_json()
+    if manifest.crc32c is None:  # the files do not tell how they were made
+        parameters |= {name: None for name in parameters if name not in _TOLD_BY_FILES}
     return {
-        **manifest.parameters.as_json(),
+        **parameters,
         "path": str(directory),
         "samples": {"train": manifest.samples_train, "eval": manifest.samples_eval},
         "bytes": manifest.data_bytes,
         "files": len(manifest.files),
         "entropy": {
-            "deflate1_64kib": manifest.entropy.deflate1_64kib,
-            "duplicate_4kib": manifest.entropy.duplicate_4kib,
+            name: getattr(manifest.entropy, name, None)
+            for name in ("deflate1_64kib", "duplicate_4kib")
         },
+        "allocation": asdict(manifest.allocation),
         "manifest_crc32c": manifest.crc32c,
     }
 
@@ -136,8 +143,12 @@ def _accelerator_facts(config: Config) -> dict[str, Any]:
     }
 
 
-def _warnings(setting: Setting, ending: Ending) -> Sequence[str]:
-    warnings = config_notices(setting.config)
+def _warnings(setting: Setting, manifest: Manifest, ending: Ending) -> Sequence[str]:
+    warnings = [
+        *config_notices(setting.config),
+        *setting.notices,
+        *sharing_notices(manifest),
+    ]
     load, cores = setting.system.load_average, setting.system.cores_usable
     if load is not None and cores is not None and load[0] > cores / 2:
         warnings.append(

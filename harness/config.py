@@ -75,7 +75,7 @@ def resolve(workload: str, namespace: argparse.Namespace, cwd: Path) -> Config:
     return build_config(
         workload,
         builtin,
-        user=None if own is None else read_document(cwd / _own_file(own)),
+        user=None if own is None else read_document(cwd / flag_path("config", own)),
         flags=flags,
         preset=getattr(namespace, "preset", None) or DEFAULT_PRESET,
         cwd=cwd,
@@ -83,11 +83,21 @@ def resolve(workload: str, namespace: argparse.Namespace, cwd: Path) -> Config:
     )
 
 
-def _own_file(text: str) -> Path:
+def flag_path(name: str, text: str) -> Path:
+    """Return the path that a flag which is no option gave.
+
+    Raises:
+        ConfigError: it is none.
+    """
     try:
         return user_path(text)
     except ValueError as error:
-        raise ConfigError(f"config is {text!r}", where="--config", then=str(error)) from error
+        raise ConfigError(f"{name} is {text!r}", where=f"--{name}", then=str(error)) from error
+
+
+def checkpoint_below(data: Path) -> Path:
+    """Return where the checkpoint goes unless another place is named."""
+    return data / "checkpoint"
 
 
 def build_config(
@@ -195,7 +205,7 @@ def _derive(
             values[key] = Path(os.path.realpath(path)) if ".." in path.parts else path
     # Below `data`, so that writing the checkpoint loads the storage under test, too.
     if "checkpoint" not in places and "data" in values:
-        values["checkpoint"] = values["data"] / "checkpoint"
+        values["checkpoint"] = checkpoint_below(values["data"])
     if "batch_size" not in places and device is not None:
         values["batch_size"] = device.reference_batch
     # The reference starts to evaluate at half of its epochs (25 of 50, 10 of 20).

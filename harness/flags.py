@@ -7,7 +7,7 @@ from harness.options import Layer, Problem, option_types
 
 # Option -> (what stands for its value, what it does). No value: a switch.
 _FLAGS: Final[dict[str, tuple[str | None, str]]] = {
-    "data": ("DIR", "the storage under test: data sets live in directories below"),
+    "data": ("DIR", "the storage under test: data sets live below, or it is one of yours"),
     "results": ("DIR", "where results go"),
     "checkpoint": ("DIR|none", "where the checkpoint goes (DATA/checkpoint)"),
     "size": ("SIZE", "of the data set: 16GB, 16GiB or bytes"),

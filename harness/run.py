@@ -2,7 +2,7 @@
 
 import secrets
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -11,13 +11,12 @@ from pathlib import Path
 from dsgen import events
 from dsgen.directory import check_complete
 from dsgen.errors import ExitCode, FeedrateError
-from dsgen.layout import Layout
 from dsgen.manifest import Manifest, read_manifest
 from dsgen.signals import STOPPING
-from dsgen.size import echo_size, format_size, parse_size
-from dsgen.workloads import WORKLOADS, plan
+from dsgen.size import format_size
 from harness.conclude import Ending, conclude, conclude_report
-from harness.config import Config, config_notices
+from harness.config import Config
+from harness.dataset import DataSet
 from harness.engine import Job, JobExit, Mount
 from harness.errors import JobError, ResultError, StopRequested, TargetError
 from harness.result import RESULT_NAME, Result
@@ -27,85 +26,58 @@ from harness.worker.spec import WorkerSpec
 from harness.worker.training import recording_bytes
 
 
-def planned(config: Config) -> Layout:
-    """Return the layout of the configured data set."""
-    return plan(
-        config.workload, size_bytes=config.size_bytes, seed=config.seed, wanted=config.wanted
-    )
-
-
-def data_set_directory(config: Config) -> Path:
-    """Return where the configured data set lives: different parameters never meet in one place.
-
-    Within DATA: WORKLOAD-FORMAT-SIZE-LAW-sSEED, then what is not at its default.
-    """
-    parameters = planned(config).parameters
-    size = format_size(config.size_bytes).replace(" ", "")
-    if parse_size(size) != config.size_bytes:
-        size = f"{config.size_bytes}B"
-    parts = [config.workload, parameters.format, size, parameters.law, f"s{config.seed}"]
-    offered = WORKLOADS[config.workload].FORMATS[parameters.format]
-    for chosen, (default, *_) in (
-        (parameters.entropy, offered.entropies),
-        (parameters.compression, offered.compressions),
-    ):
-        if chosen != default:
-            parts.append(chosen)
-    if parameters.min_files:
-        parts.append(f"min{parameters.min_files}")
-    return config.data / "-".join(parts)
-
-
-def data_lines(config: Config) -> list[str]:
-    """Return what the data set will be, before it is made."""
-    layout = planned(config)
-    train, evaluation = layout.samples("train"), layout.samples("eval")
-    return [
-        f"size    {echo_size(config.size_bytes)}",
-        f"data    {data_set_directory(config)}: {layout.data_bytes:,} bytes in "
-        f"{len(layout.files)} files, {train:,} training and {evaluation:,} evaluation samples",
-    ]
-
-
-def training_lines(config: Config) -> list[str]:
-    """Return what training will do, before it does."""
-    steps = planned(config).samples("train") // config.accelerators // config.batch_size
-    return [
-        f"train   {config.accelerators} x {config.profile}, batch {config.batch_size} each, "
-        f"{config.epochs} epochs of {steps} steps, cache {config.cache}",
-        *config_notices(config),
-    ]
-
-
-def generate(setting: Setting) -> Path:
-    """Make the configured data set, or find it made, and return its directory."""
-    config = setting.config
-    directory = data_set_directory(config)
-    create_directory(directory)
-    arguments = [
-        *("-m", "dsgen", "generate", config.workload, "--output", str(directory)),
-        *("--size", str(config.size_bytes), "--seed", str(config.seed), "--events"),
-    ]
-    for field in fields(config.wanted):
-        if value := getattr(config.wanted, field.name):
+def generate(setting: Setting, directory: Path) -> None:
+    """Make the configured data set in `directory`, or find it made."""
+    wanted = setting.config.wanted
+    arguments: list[str] = []
+    for field in fields(wanted):
+        if value := getattr(wanted, field.name):
             arguments += [f"--{field.name.replace('_', '-')}", str(value)]
+    make(setting, "generate", directory, arguments)
+
+
+def make(
+    setting: Setting,
+    verb: str,
+    directory: Path,
+    arguments: Iterable[str],
+    inputs: Iterable[Path] = (),
+) -> None:
+    """Run `dsgen VERB` until the data set in `directory` is complete.
+
+    Args:
+        setting: for size, seed and processes, and where it runs.
+        verb: `generate` or `scale`.
+        directory: made if it is missing.
+        arguments: what the verb takes beside these.
+        inputs: directories that are only read.
+
+    Raises:
+        JobError: it failed, with its exit code.
+        TargetError: a directory cannot be made.
+    """
+    config = setting.config
+    create_directory(directory)
+    words = [
+        *("-m", "dsgen", verb, config.workload, "--output", str(directory)),
+        *("--size", str(config.size_bytes), "--seed", str(config.seed), "--events", *arguments),
+    ]
     if config.processes:
-        arguments += ["--processes", str(config.processes)]
-    log = config.results / config.workload / "logs" / f"{directory.name}-generate.log"
+        words += ["--processes", str(config.processes)]
+    log = config.results / config.workload / "logs" / f"{directory.name}-{verb}.log"
     create_directory(log.parent)
     job = Job(
-        name=f"generate-{config.workload}",
-        arguments=tuple(arguments),
-        mounts=(Mount(path=directory),),
+        name=f"{verb}-{config.workload}",
+        arguments=tuple(words),
+        mounts=(*(Mount(path=path, read_only=True) for path in inputs), Mount(path=directory)),
         log=log,
         memory_bytes=config.memory_bytes,
     )
     check_exit(setting, job, setting.engine.run(job, setting.progress.line), log)
-    return directory
 
 
-def train(setting: Setting, directory: Path) -> ExitCode:
-    """Train over the data set in `directory`, say where result.json lies, return its exit code.
+def train(setting: Setting, data: DataSet) -> ExitCode:
+    """Train over the data set, say where result.json lies, return its exit code.
 
     The result is written whatever ends the training; only then is an error raised.
 
@@ -116,8 +88,10 @@ def train(setting: Setting, directory: Path) -> ExitCode:
         TargetError: there is no space for what will be recorded.
         StopRequested: as it came, and where the result lies.
     """
-    manifest = read_manifest(directory)
-    check_complete(manifest, directory)
+    directory = data.directory
+    manifest = data.manifest or read_manifest(directory)
+    if manifest.crc32c is not None:
+        check_complete(manifest, directory)
     _check_room(setting.config, manifest, directory)
     started = datetime.now(UTC)
     run_id = f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"

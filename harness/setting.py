@@ -11,7 +11,10 @@ from harness.target import Target
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Setting:
-    """The configuration, and what it came to on this machine."""
+    """The configuration, and what it came to on this machine.
+
+    `notices` are sentences of the echo that a result repeats.
+    """
 
     config: Config
     target: Target
@@ -19,3 +22,4 @@ class Setting:
     engine: Engine
     progress: Progress
     command: tuple[str, ...]
+    notices: tuple[str, ...] = ()

@@ -6,10 +6,11 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from dsgen.described import manifest_of
 from dsgen.errors import PathError, StopRequested, UsageError
 from dsgen.events import Emit
-from dsgen.lock import hold_shared
-from dsgen.manifest import Manifest, read_manifest
+from dsgen.input import held
+from dsgen.manifest import Manifest
 from harness.worker.capacity import record_disk_bytes
 from harness.worker.checkpoint import CheckpointWriter
 from harness.worker.comm import Board, Turnstile
@@ -34,8 +35,8 @@ def run_training(spec: WorkerSpec, emit: Emit) -> None:
         StopRequested: a signal arrived; likewise.
     """
     data_dir, out_dir = Path(spec.data_dir), Path(spec.out_dir)
-    with hold_shared(data_dir):
-        reading = plan(spec, read_manifest(data_dir))
+    with held(data_dir):
+        reading = plan(spec, manifest_of(data_dir, spec.workload))
         checkpoint = _checkpoint(spec, reading)
         calls = checkpoint.calls if checkpoint else 0
         check_descriptors(spec)

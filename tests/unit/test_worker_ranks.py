@@ -183,7 +183,7 @@ def test_a_file_that_was_cut_is_named(tmp_path):
 
 def test_no_data_set_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
-    assert "no data set" in refused(tmp_path, make_spec(tmp_path, tmp_path / "empty"), 6)
+    assert "no complete data set" in refused(tmp_path, make_spec(tmp_path, tmp_path / "empty"), 6)
 
 
 def test_too_few_cases_are_refused_before_any_rank_starts(tmp_path, data_dir):
