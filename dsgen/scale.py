@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, get_args
 
-from dsgen import copied
+from dsgen import augmented, copied
 from dsgen.clone import CloneSink, allocation_of, check_cloneable
 from dsgen.content import Sink
 from dsgen.directory import check_capacity
@@ -62,15 +62,20 @@ class Scaled:
             return dlrm_counts.blocks(layout, file, self.source.counts)
         if dlrm_cut.is_cut(file):
             return dlrm_cut.blocks(self.root, self.source, file, segment, digests)
+        parameters = layout.parameters
+        if parameters.origin == "augment":
+            return augmented.blocks(self.root, self.source, file, segment, parameters.seed)
         return copied.blocks(self.root, self.source.files[file.key], file, segment)
 
     def check(self, layout: Layout, written: Iterable[Written]) -> None:
-        """Compare what was read of the same place at different times.
+        """Compare what was read of the same place at different times, or volumes made of it.
 
         Raises:
-            DataSetError: the input changed meanwhile, although its files' times did not.
+            DataSetError: the input changed meanwhile, although its files' times did not, or a new
+                volume is none.
         """
         if layout.parameters.origin == "augment":
+            augmented.check_distinct(self.root, self.source, layout, written)
             return
         crcs: dict[tuple[int, int, int], set[int]] = defaultdict(set)
         for entry in written:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import google_crc32c
+import numpy as np
+from numpy.typing import NDArray
 
 from dsgen.errors import DataSetError, PathError, writing
 from dsgen.layout import Compression, Role
@@ -21,6 +23,7 @@ SOURCE_NAME: Final = ".feedrate-source.json"
 FORMAT_VERSION: Final = 1
 
 _CHANGED: Final = "leave the input alone, then remove the scaled data set and scale again"
+_DAMAGED: Final = "leave it out of the input, or make it again"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,6 +130,39 @@ def unchanged(root: Path, file: SourceFile) -> Iterator[int]:
         _check_same(descriptor, path, file)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def reading(root: Path, file: SourceFile) -> Iterator[int]:
+    """Open a file as `unchanged` does; a ValueError in the block says what is wrong with it.
+
+    Raises:
+        DataSetError: it cannot be read, has changed, or something is wrong with it.
+    """
+    path = root / file.path
+    try:
+        with unchanged(root, file) as descriptor:
+            yield descriptor
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except ValueError as error:
+        raise DataSetError(str(error), where=str(path), then=_DAMAGED) from error
+
+
+def read_bytes(descriptor: int, at: int, size_bytes: int) -> NDArray[np.uint8]:
+    """Return a range of a file.
+
+    Raises:
+        ValueError: it ends before.
+    """
+    buffer = np.empty(size_bytes, dtype=np.uint8)
+    got = 0
+    while got < size_bytes:
+        count = os.preadv(descriptor, [buffer[got:].data], at + got)
+        if count == 0:
+            raise ValueError("became shorter while it was read")
+        got += count
+    return buffer
 
 
 def unreadable(path: Path, error: OSError) -> DataSetError:

@@ -1,0 +1,251 @@
+"""Scaling by new samples: none equals another, the first turn is the input, loaders accept all."""
+
+import hashlib
+import operator
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dsgen.directory import OWN_NAMES
+from dsgen.errors import DataSetError
+from dsgen.journal import JOURNAL_NAME
+from dsgen.manifest import MANIFEST_NAME, read_manifest
+from dsgen.plans import planned
+from dsgen.scale import Scaled, scale_into
+from dsgen.segments import blocks_of
+from dsgen.source import read_source
+from dsgen.verify import verify
+
+SEED = 3
+NAME = operator.attrgetter("name")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """An input and how far it is scaled; large ones have several segments a file."""
+
+    name: str
+    workload: str
+    make: Callable[[Path], None]
+    size_bytes: int
+
+
+def volumes(directory, shapes):
+    draw = np.random.default_rng(1)
+    for number, shape in enumerate(shapes):
+        x = draw.uniform(-2.3, 2.6, shape).astype("<f4")
+        np.save(directory / f"case_{number:05d}_x.npy", x)
+        np.save(directory / f"case_{number:05d}_y.npy", draw.integers(0, 3, shape, dtype="u1"))
+
+
+def small_volumes(directory):
+    # More than a MiB a plane, planes of which many are a MiB, and an axis of one voxel.
+    volumes(directory, [(1, 3, 600, 700), (1, 40, 30, 50), (1, 1, 20, 30)])
+
+
+def large_volume(directory):
+    volumes(directory, [(1, 100, 420, 421)])
+
+
+CASES = [
+    Case(name="imseg", workload="imseg", make=small_volumes, size_bytes=120_000_000),
+    Case(name="imseg-large", workload="imseg", make=large_volume, size_bytes=250_000_000),
+]
+EVERY = pytest.mark.parametrize("case", CASES, ids=NAME)
+
+
+def scaled(case, input_, output, *, mode="augment", seed=SEED, processes=2, size_bytes=None):
+    scale_into(
+        case.workload,
+        input_,
+        output,
+        size_bytes=size_bytes or case.size_bytes,
+        mode=mode,
+        seed=seed,
+        processes=processes,
+        emit=lambda _: None,
+    )
+    return output
+
+
+def command(case, input_, output):
+    words = ["--input", str(input_), "--output", str(output), "--size", str(case.size_bytes)]
+    words += ["--mode", "augment", "--seed", str(SEED), "--processes", "2", "--events"]
+    return [sys.executable, "-m", "dsgen", "scale", case.workload, *words]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """From a case to its input and its output, made once."""
+    known = {}
+
+    def make(case):
+        if case.name not in known:
+            place = tmp_path_factory.mktemp(case.name)
+            (place / "input").mkdir()
+            case.make(place / "input")
+            known[case.name] = place / "input", scaled(case, place / "input", place / "output")
+        return known[case.name]
+
+    return make
+
+
+def hashes(directory):
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in directory.iterdir()
+        if path.is_file() and path.name not in OWN_NAMES
+    }
+
+
+def named(name):
+    return next(case for case in CASES if case.name == name)
+
+
+@EVERY
+@pytest.mark.parametrize("processes", [1, 7])
+def test_the_number_of_processes_changes_no_byte(case, processes, made, tmp_path):
+    input_, output = made(case)
+    other = scaled(case, input_, tmp_path / "other", processes=processes)
+    assert hashes(other) == hashes(output)
+    assert (other / MANIFEST_NAME).read_bytes() == (output / MANIFEST_NAME).read_bytes()
+
+
+# Mirrors come first, whatever the seed.
+@pytest.mark.parametrize("case", [one for one in CASES if one.name != "imseg-large"], ids=NAME)
+def test_another_seed_gives_other_samples(case, made, tmp_path):
+    input_, output = made(case)
+    other = scaled(case, input_, tmp_path / "other", seed=SEED + 1)
+    assert hashes(other) != hashes(output)
+
+
+@EVERY
+def test_a_segment_does_not_depend_on_those_before_it(case, made):
+    input_, output = made(case)
+    layout = planned(read_manifest(output).parameters, output)
+    content = Scaled(root=input_, source=read_source(output))
+    for file in layout.files:
+        for number in {file.segment_count // 2, file.segment_count - 1}:
+            segment = file.segment(number)
+            blocks = blocks_of(content, layout, file, number, {})
+            alone = b"".join(block.tobytes() for block in blocks)
+            with (output / file.path).open("rb") as stream:
+                stream.seek(segment.offset_bytes)
+                assert alone == stream.read(segment.bytes), file.path
+
+
+@EVERY
+def test_resume_after_kill_gives_the_same_bytes(case, made, tmp_path):
+    input_, output = made(case)
+    expected, draw, killed = hashes(output), random.Random(1), 0
+    for moment in range(6):
+        directory = tmp_path / f"killed-{moment}"
+        arguments = command(case, input_, directory)
+        child = subprocess.Popen(arguments, stdout=subprocess.PIPE, start_new_session=True)
+        while not (directory / JOURNAL_NAME).exists():
+            time.sleep(0.001)
+        time.sleep(draw.uniform(0.01, 0.3))
+        os.killpg(child.pid, signal.SIGKILL)
+        killed += child.wait() == -signal.SIGKILL
+        child.stdout.close()
+        subprocess.run(arguments, check=True, stdout=subprocess.PIPE)
+        assert hashes(directory) == expected
+        for path in directory.iterdir():
+            path.unlink()
+    assert killed >= 3, "the kills came too late to mean anything"
+
+
+@EVERY
+def test_damage_is_found_and_repaired_to_the_same_bytes(case, made, tmp_path):
+    input_, output = made(case)
+    other = scaled(case, input_, tmp_path / "other")
+    last = [file for file in read_manifest(other).files if file.role == "train"][-1]
+    with (other / last.path).open("r+b") as stream:
+        stream.seek(last.bytes // 2)
+        byte = stream.read(1)
+        stream.seek(last.bytes // 2)
+        stream.write(bytes([byte[0] ^ 1]))
+    assert len(verify(other, processes=2, emit=lambda _: None)) == 1
+    scaled(case, input_, other)
+    assert hashes(other) == hashes(output)
+
+
+def pairs(directory):
+    """Return (x, y) of every case, by the case's number."""
+    paths = sorted(directory.glob("case_*_x.npy"))
+    return {
+        int(path.name[5:10]): (np.load(path), np.load(str(path).replace("_x.npy", "_y.npy")))
+        for path in paths
+    }
+
+
+@pytest.mark.parametrize("case", [named("imseg"), named("imseg-large")], ids=NAME)
+def test_imseg_first_cases_are_the_inputs_and_no_two_are_equal(case, made, tmp_path):
+    input_, output = made(case)
+    for path in input_.iterdir():
+        assert (output / path.name).read_bytes() == path.read_bytes()
+    paths = list(output.glob("*_x.npy"))
+    assert len({hashlib.sha256(path.read_bytes()).digest() for path in paths}) == len(paths)
+    copies = scaled(case, input_, tmp_path / "copies", mode="copy")
+    sizes = {path.name: path.stat().st_size for path in output.glob("*.npy")}
+    assert sizes == {path.name: path.stat().st_size for path in copies.glob("*.npy")}
+
+
+def test_imseg_cases_are_mirrored_alike_and_weaker_once_all_ways_are_used(made):
+    input_, output = made(named("imseg"))
+    originals, everything = pairs(input_), pairs(output)
+    new = [pair for number, pair in everything.items() if number not in originals]
+    factors = set()
+    for place, (x, y) in enumerate(new, len(originals)):
+        copy, key = divmod(place, len(originals))
+        of_x, of_y = originals[key]
+        wide = [axis for axis in (1, 2, 3) if x.shape[axis] > 1]
+        axes = tuple(axis for rank, axis in enumerate(wide) if copy >> rank & 1)
+        group = copy >> len(wide)
+        factor = np.float32(1)
+        if group:
+            at = np.unravel_index(np.argmax(np.abs(of_x)), of_x.shape)
+            factor = np.abs(x).max() / np.abs(of_x[at])
+            assert 0.8 < factor < 1
+            factors.add((key, group, round(float(factor), 5)))
+        assert (y == np.flip(of_y, axes)).all()
+        assert np.allclose(x, np.flip(of_x, axes) * factor, rtol=1e-6)
+        assert group or (x == np.flip(of_x, axes)).all()
+        assert of_x.min() <= x.min()
+        assert x.max() <= of_x.max()
+    assert len(factors) > 2
+    assert len({(key, factor) for key, _, factor in factors}) == len(factors)
+
+
+def test_imseg_headers_of_any_length_are_kept(tmp_path):
+    (tmp_path / "input").mkdir()
+    volume = np.arange(24, dtype="<f4").reshape(1, 2, 3, 4)
+    for kind, array in (("x", volume), ("y", volume.astype("u1"))):
+        text = f"{{'descr': '{array.dtype.str}', 'fortran_order': False, 'shape': (1, 2, 3, 4)}}"
+        header = text.ljust(500).encode()
+        start = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+        (tmp_path / "input" / f"case_00000_{kind}.npy").write_bytes(start + array.tobytes())
+    case = Case(name="header", workload="imseg", make=small_volumes, size_bytes=10_000)
+    output = scaled(case, tmp_path / "input", tmp_path / "output")
+    files = sorted(output.glob("*_x.npy"))
+    assert len(files) == 9
+    assert {path.read_bytes()[:510] for path in files} == {files[0].read_bytes()[:510]}
+    assert (np.load(files[7]) == volume[:, ::-1, ::-1, ::-1]).all()
+
+
+def test_imseg_volumes_that_no_mirror_changes_are_refused(tmp_path):
+    (tmp_path / "input").mkdir()
+    for kind, dtype in (("x", "<f4"), ("y", "u1")):
+        np.save(tmp_path / "input" / f"case_00000_{kind}.npy", np.ones((1, 2, 3, 4), dtype))
+    case = Case(name="even", workload="imseg", make=small_volumes, size_bytes=3_000)
+    with pytest.raises(DataSetError, match=r"a mirrored volume equals case_00000_x.npy"):
+        scaled(case, tmp_path / "input", tmp_path / "output")
