@@ -15,7 +15,7 @@ from dsgen.errors import DataSetError
 from dsgen.journal import Written
 from dsgen.layout import Layout, PlannedFile
 from dsgen.source import Source, SourceFile, reading
-from dsgen.workloads import Blocks, imseg_augment
+from dsgen.workloads import Blocks, dlrm_bin_augment, imseg_augment
 
 # From an open source to one segment of a file that is made of it, for a seed.
 Augment = Callable[[int, SourceFile, PlannedFile, int, int], Blocks]
@@ -23,6 +23,10 @@ Augment = Callable[[int, SourceFile, PlannedFile, int, int], Blocks]
 # Of formats with whole files in turns, those after the first turn are made anew.
 _OF_COPIES: Final[dict[tuple[str, str], Augment]] = {
     ("imseg", "npy"): imseg_augment.blocks,
+}
+# Others turn over a source in one file.
+_OF_TURNS: Final[dict[tuple[str, str], Augment]] = {
+    ("dlrm", "bin"): dlrm_bin_augment.blocks,
 }
 
 
@@ -33,7 +37,8 @@ def blocks(root: Path, source: Source, file: PlannedFile, segment: int, seed: in
         DataSetError: the source cannot be read, has changed, or is none of its format.
     """
     of = source.files[file.key]
-    augment = _OF_COPIES.get((source.workload, source.format)) if file.copy else None
+    key = source.workload, source.format
+    augment = _OF_TURNS.get(key) or (_OF_COPIES.get(key) if file.copy else None)
     if augment is None:
         return copied.blocks(root, of, file, segment)
     return _made(root, of, file, segment, seed, augment)

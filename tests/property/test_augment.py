@@ -1,9 +1,11 @@
 """Scaling by new samples: none equals another, the first turn is the input, loaders accept all."""
 
 import hashlib
+import itertools
 import operator
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +26,9 @@ from dsgen.scale import Scaled, scale_into
 from dsgen.segments import blocks_of
 from dsgen.source import read_source
 from dsgen.verify import verify
+from dsgen.workloads.dlrm_shuffle import BLOCK_ROWS, part_at
+from dsgen.write import generate
+from tests.property.strategies import data_set
 
 SEED = 3
 NAME = operator.attrgetter("name")
@@ -56,9 +61,21 @@ def large_volume(directory):
     volumes(directory, [(1, 100, 420, 421)])
 
 
+def drawn(directory, data_set):
+    """Generate a data set and leave nothing of what makes it ours."""
+    generate(data_set.layout(), directory, processes=2, emit=lambda _: None)
+    for name in OWN_NAMES:
+        (directory / name).unlink(missing_ok=True)
+
+
+def rows(directory):
+    drawn(directory, data_set("dlrm", 20_000_000, format="bin"))
+
+
 CASES = [
     Case(name="imseg", workload="imseg", make=small_volumes, size_bytes=120_000_000),
     Case(name="imseg-large", workload="imseg", make=large_volume, size_bytes=250_000_000),
+    Case(name="bin", workload="dlrm", make=rows, size_bytes=150_000_000),
 ]
 EVERY = pytest.mark.parametrize("case", CASES, ids=NAME)
 
@@ -249,3 +266,73 @@ def test_imseg_volumes_that_no_mirror_changes_are_refused(tmp_path):
     case = Case(name="even", workload="imseg", make=small_volumes, size_bytes=3_000)
     with pytest.raises(DataSetError, match=r"a mirrored volume equals case_00000_x.npy"):
         scaled(case, tmp_path / "input", tmp_path / "output")
+
+
+def test_parts_are_about_equal_and_cover_all():
+    for total, at_most in ((16_385, 16_384), (125_000, BLOCK_ROWS), (7, 1), (5, 9)):
+        parts = sorted({part_at(total, at_most, place) for place in range(total)})
+        assert [number for number, _, _ in parts] == list(range(len(parts)))
+        assert all(one[2] == other[1] for one, other in itertools.pairwise(parts))
+        sizes = [end - first for _, first, end in parts]
+        assert (sum(sizes), parts[0][1]) == (total, 0)
+        assert max(sizes) - min(sizes) <= 1
+        assert max(sizes) <= at_most
+
+
+def row_table(path):
+    return np.fromfile(path, dtype="<i4").reshape(-1, 40)
+
+
+def check_shuffled(made_rows, of):
+    """Check that in every whole turn each column of each block has its values, in another order."""
+    for turn in range(len(made_rows) // len(of)):
+        for first, end in {part_at(len(of), BLOCK_ROWS, row)[1:] for row in range(len(of))}:
+            block = made_rows[turn * len(of) :][first:end]
+            assert (np.sort(block, axis=0) == np.sort(of[first:end], axis=0)).all()
+            assert ((block != of[first:end]).any(axis=0) | (np.ptp(block, axis=0) == 0)).all()
+            for one, other in itertools.pairwise(range(40)):
+                both = [np.unique(t[:, [one, other]], axis=0) for t in (block, of[first:end])]
+                assert len(both[0]) == 1 or not np.array_equal(*both), "columns move on their own"
+
+
+def test_bin_first_turn_is_the_inputs_and_no_two_rows_are_equal(made):
+    input_, output = made(named("bin"))
+    everything = []
+    for name in ("preprocessed.bin", "preprocessed_test.bin"):
+        of, new = row_table(input_ / name), row_table(output / name)
+        assert (new[: len(of)] == of).all()
+        everything.append(new)
+    assert len(everything[0]) == 937_500
+    assert len(everything[1]) == 2656 * 937_500 // 125_000
+    joined = np.concatenate(everything)
+    assert len({row.tobytes() for row in joined}) == len(joined)
+    counts = np.load(output / "day_fea_count.npz")["counts"]
+    assert (counts == np.load(input_ / "day_fea_count.npz")["counts"]).all()
+    assert (joined[:, 14:] < counts).all()
+
+
+@pytest.mark.parametrize("name", ["preprocessed.bin", "preprocessed_test.bin"])
+def test_bin_columns_are_shuffled_within_blocks(name, made):
+    input_, output = made(named("bin"))
+    of = row_table(input_ / name)
+    check_shuffled(row_table(output / name)[len(of) :][: 2 * len(of)], of)
+
+
+def test_bin_without_test_rows_gets_new_ones(made, tmp_path):
+    (tmp_path / "input").mkdir()
+    for name in ("preprocessed.bin", "day_fea_count.npz"):
+        shutil.copy(made(named("bin"))[0] / name, tmp_path / "input")
+    output = scaled(named("bin"), tmp_path / "input", tmp_path / "output", size_bytes=30_000_000)
+    tests = row_table(output / "preprocessed_test.bin")
+    everything = np.concatenate([row_table(output / "preprocessed.bin"), tests])
+    assert len(tests) > 3000
+    assert len({row.tobytes() for row in everything}) == len(everything)
+
+
+def test_bin_of_too_few_rows_is_refused(made, tmp_path):
+    (tmp_path / "input").mkdir()
+    shutil.copy(made(named("bin"))[0] / "day_fea_count.npz", tmp_path / "input")
+    data = (made(named("bin"))[0] / "preprocessed.bin").read_bytes()[: 15 * 160]
+    (tmp_path / "input" / "preprocessed.bin").write_bytes(data)
+    with pytest.raises(DataSetError, match="15 rows, where 16 are needed to make new ones"):
+        scaled(named("bin"), tmp_path / "input", tmp_path / "output", size_bytes=10_000)
