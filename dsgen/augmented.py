@@ -15,7 +15,7 @@ from dsgen.errors import DataSetError
 from dsgen.journal import Written
 from dsgen.layout import Layout, PlannedFile
 from dsgen.source import Source, SourceFile, reading
-from dsgen.workloads import Blocks, dlrm_bin_augment, imseg_augment
+from dsgen.workloads import Blocks, dlrm_bin_augment, dlrm_text_augment, imseg_augment
 
 # From an open source to one segment of a file that is made of it, for a seed.
 Augment = Callable[[int, SourceFile, PlannedFile, int, int], Blocks]
@@ -26,6 +26,7 @@ _OF_COPIES: Final[dict[tuple[str, str], Augment]] = {
 }
 # Others turn over a source in one file.
 _OF_TURNS: Final[dict[tuple[str, str], Augment]] = {
+    ("dlrm", "text"): dlrm_text_augment.blocks,
     ("dlrm", "bin"): dlrm_bin_augment.blocks,
 }
 

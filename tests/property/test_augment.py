@@ -72,10 +72,23 @@ def rows(directory):
     drawn(directory, data_set("dlrm", 20_000_000, format="bin"))
 
 
+def text(directory):
+    drawn(directory, data_set("dlrm", 20_000_000, format="text"))
+
+
+def text_without_end(directory):
+    text(directory)
+    with (directory / "train.txt").open("r+b") as stream:
+        stream.seek(-1, os.SEEK_END)
+        stream.truncate()
+
+
 CASES = [
     Case(name="imseg", workload="imseg", make=small_volumes, size_bytes=120_000_000),
     Case(name="imseg-large", workload="imseg", make=large_volume, size_bytes=250_000_000),
     Case(name="bin", workload="dlrm", make=rows, size_bytes=150_000_000),
+    Case(name="text", workload="dlrm", make=text, size_bytes=150_000_000),
+    Case(name="text-without-end", workload="dlrm", make=text_without_end, size_bytes=70_000_000),
 ]
 EVERY = pytest.mark.parametrize("case", CASES, ids=NAME)
 
@@ -336,3 +349,62 @@ def test_bin_of_too_few_rows_is_refused(made, tmp_path):
     (tmp_path / "input" / "preprocessed.bin").write_bytes(data)
     with pytest.raises(DataSetError, match="15 rows, where 16 are needed to make new ones"):
         scaled(named("bin"), tmp_path / "input", tmp_path / "output", size_bytes=10_000)
+
+
+def lines(path):
+    """Return the lines of a log; the last one may lack its end."""
+    return path.read_bytes().removesuffix(b"\n").split(b"\n")
+
+
+@pytest.mark.parametrize("case", [named("text"), named("text-without-end")], ids=NAME)
+def test_text_first_turn_is_the_inputs_and_no_two_lines_are_equal(case, made):
+    input_, output = made(case)
+    of, new = lines(input_ / "train.txt"), lines(output / "train.txt")
+    assert new[: len(of)] == of
+    assert (output / "train.txt").read_bytes().endswith(b"\n")
+    assert all(len(line.split(b"\t")) == 40 for line in new)
+    (counted,) = [file.samples for file in read_manifest(output).files]
+    assert len(set(new)) == len(new) == counted
+    size_bytes = (output / "train.txt").stat().st_size
+    assert case.size_bytes <= size_bytes < case.size_bytes + 400
+
+
+@pytest.mark.parametrize("case", [named("text"), named("text-without-end")], ids=NAME)
+def test_text_columns_are_shuffled_within_blocks(case, made):
+    input_, output = made(case)
+    of, new = lines(input_ / "train.txt"), lines(output / "train.txt")
+    turn_bytes = sum(len(line) + 1 for line in of)
+    begins = np.cumsum([0, *(len(line) + 1 for line in of)])[:-1]
+    blocks = [part_at(turn_bytes, 2**20, int(at))[0] for at in begins]
+    second = new[len(of) : 2 * len(of)]
+    assert len(set(blocks)) == 20
+    for block in set(blocks):
+        chosen = slice(blocks.index(block), blocks.index(block) + blocks.count(block))
+        before, after = ([line.split(b"\t") for line in t[chosen]] for t in (of, second))
+        assert sum(map(len, of[chosen])) == sum(map(len, second[chosen]))
+        for one, other in zip(zip(*before, strict=True), zip(*after, strict=True), strict=True):
+            assert sorted(one) == sorted(other)
+            assert one != other
+
+
+@pytest.mark.parametrize("more", range(0, 700, 61))
+def test_text_ends_with_the_line_that_reaches_the_size(more, made, tmp_path):
+    input_, _ = made(named("text-without-end"))
+    turn_bytes = (input_ / "train.txt").stat().st_size + 1
+    for size_bytes in (turn_bytes - 300 + more, 2 * turn_bytes - 300 + more):
+        directory = tmp_path / f"{size_bytes}"
+        scaled(named("text"), input_, directory, size_bytes=size_bytes)
+        written = (directory / "train.txt").read_bytes()
+        last = written.removesuffix(b"\n").rpartition(b"\n")[2]
+        assert len(written) - len(last) - 1 < size_bytes <= len(written)
+        assert len(last.split(b"\t")) == 40
+
+
+def test_text_with_a_line_that_is_no_click_is_refused(made, tmp_path):
+    (tmp_path / "input").mkdir()
+    data = (made(named("text"))[0] / "train.txt").read_bytes()
+    middle = data.index(b"\t", 10_000_000)
+    path = tmp_path / "input" / "train.txt"
+    path.write_bytes(data[:middle] + b"\t" + data[middle:])
+    with pytest.raises(DataSetError, match=r"from byte [0-9,]+ on has other than 40 fields"):
+        scaled(named("text"), tmp_path / "input", tmp_path / "output", size_bytes=50_000_000)
