@@ -15,7 +15,7 @@ from dsgen.errors import DataSetError
 from dsgen.journal import Written
 from dsgen.layout import Layout, PlannedFile
 from dsgen.source import Source, SourceFile, reading
-from dsgen.workloads import Blocks, dlrm_bin_augment, dlrm_text_augment, imseg_augment
+from dsgen.workloads import Blocks, bert_augment, dlrm_bin_augment, dlrm_text_augment, imseg_augment
 
 # From an open source to one segment of a file that is made of it, for a seed.
 Augment = Callable[[int, SourceFile, PlannedFile, int, int], Blocks]
@@ -23,6 +23,7 @@ Augment = Callable[[int, SourceFile, PlannedFile, int, int], Blocks]
 # Of formats with whole files in turns, those after the first turn are made anew.
 _OF_COPIES: Final[dict[tuple[str, str], Augment]] = {
     ("imseg", "npy"): imseg_augment.blocks,
+    ("bert", "tfrecord"): bert_augment.blocks,
 }
 # Others turn over a source in one file.
 _OF_TURNS: Final[dict[tuple[str, str], Augment]] = {

@@ -11,7 +11,7 @@ from typing import Final
 from dsgen import tfrecord
 from dsgen.errors import DataSetError
 from dsgen.layout import COUNTED, Layout, Parameters, PlannedFile, Role, even_starts
-from dsgen.source import Source, SourceFile, listed, unchanged, unreadable
+from dsgen.source import Source, SourceFile, listed, reading, unreadable
 from dsgen.workloads.bert import FILES_IN_NAME
 
 NAME: Final = re.compile(r"part-\d+-of-\d+|eval_10k")
@@ -21,8 +21,6 @@ _FEATURES: Final = {
     *("input_ids", "input_mask", "segment_ids", "next_sentence_labels"),
     *("masked_lm_positions", "masked_lm_ids", "masked_lm_weights"),
 }
-# Where the search for the last record begins, before its end.
-_BACK_BYTES: Final = 2**20
 _THEN: Final = "leave it out of the input, or make it again"
 
 
@@ -119,16 +117,6 @@ def _file(root: Path, name: str) -> SourceFile:
 
 def _end_of_record(root: Path, file: SourceFile, least_bytes: int) -> int:
     """Return where the record ends that holds byte `least_bytes` - 1."""
-    with unchanged(root, file) as descriptor:
-        try:
-            back = _BACK_BYTES
-            start = tfrecord.first_header(descriptor, max(0, least_bytes - back), file.bytes)
-            while start >= least_bytes:
-                back *= 4
-                start = tfrecord.first_header(descriptor, max(0, least_bytes - back), file.bytes)
-            while start < least_bytes:
-                start = tfrecord.next_header(descriptor, start, file.bytes)
-        except ValueError as error:
-            where = str(root / file.path)
-            raise DataSetError(str(error), where=where, then=_THEN) from error
-    return start
+    with reading(root, file) as descriptor:
+        start = tfrecord.record_around(descriptor, least_bytes - 1, file.bytes)
+        return tfrecord.next_header(descriptor, start, file.bytes)

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dsgen import tfrecord
 from dsgen.directory import OWN_NAMES
 from dsgen.errors import DataSetError
 from dsgen.journal import JOURNAL_NAME
@@ -29,6 +30,7 @@ from dsgen.verify import verify
 from dsgen.workloads.dlrm_shuffle import BLOCK_ROWS, part_at
 from dsgen.write import generate
 from tests.property.strategies import data_set
+from tests.property.tfrecords import masked_crc, parsed, records
 
 SEED = 3
 NAME = operator.attrgetter("name")
@@ -83,9 +85,20 @@ def text_without_end(directory):
         stream.truncate()
 
 
+def parts(directory):
+    # Two files and the one to evaluate on.
+    drawn(directory, data_set("bert", 20_000_000, min_files=2))
+
+
+def large_part(directory):
+    drawn(directory, data_set("bert", 80_000_000))
+
+
 CASES = [
     Case(name="imseg", workload="imseg", make=small_volumes, size_bytes=120_000_000),
     Case(name="imseg-large", workload="imseg", make=large_volume, size_bytes=250_000_000),
+    Case(name="bert", workload="bert", make=parts, size_bytes=75_000_001),
+    Case(name="bert-large", workload="bert", make=large_part, size_bytes=239_000_000),
     Case(name="bin", workload="dlrm", make=rows, size_bytes=150_000_000),
     Case(name="text", workload="dlrm", make=text, size_bytes=150_000_000),
     Case(name="text-without-end", workload="dlrm", make=text_without_end, size_bytes=70_000_000),
@@ -279,6 +292,126 @@ def test_imseg_volumes_that_no_mirror_changes_are_refused(tmp_path):
     case = Case(name="even", workload="imseg", make=small_volumes, size_bytes=3_000)
     with pytest.raises(DataSetError, match=r"a mirrored volume equals case_00000_x.npy"):
         scaled(case, tmp_path / "input", tmp_path / "output")
+
+
+def contents(path):
+    return list(records(path.read_bytes()))
+
+
+@pytest.mark.parametrize("case", [named("bert"), named("bert-large")], ids=NAME)
+def test_bert_first_files_are_the_inputs_and_no_two_records_are_equal(case, made, tmp_path):
+    input_, output = made(case)
+    evaluation = contents(output / "eval_10k")
+    assert evaluation == contents(input_ / "eval_10k")
+    files = sorted(output.glob("part-*"))
+    for path, of in zip(files, sorted(input_.glob("part-*")), strict=False):
+        assert path.read_bytes() == of.read_bytes()
+    everything = [record for path in files for record in contents(path)]
+    assert len({*everything, *evaluation}) == len(everything) + len(evaluation)
+    manifest = read_manifest(output)
+    assert sum(file.samples for file in manifest.files if file.role == "train") == len(everything)
+    copies = scaled(case, input_, tmp_path / "copies", mode="copy")
+    expected = {(file.path, file.bytes, file.samples) for file in read_manifest(copies).files}
+    assert {(file.path, file.bytes, file.samples) for file in manifest.files} == expected
+
+
+def test_bert_words_move_between_separators_and_nothing_else_changes(made):
+    input_, output = made(named("bert"))
+    sources, files = sorted(input_.glob("part-*")), sorted(output.glob("part-*"))
+    assert len(files) == 8
+    moved = total = 0
+    for number, path in enumerate(files[2:], 2):
+        for new, old in zip(contents(path), contents(sources[number % 2]), strict=False):
+            assert len(new) == len(old)
+            new, old = parsed(new), parsed(old)
+            assert new.keys() == old.keys()
+            for name in new.keys() - {"input_ids"}:
+                assert (new[name] == old[name]).all()
+            used = int(old["input_mask"].sum())
+            before, after = old["input_ids"], new["input_ids"]
+            fixed = (before == 102) | ~np.isin(np.arange(512), np.arange(1, used - 1))
+            assert (after[fixed] == before[fixed]).all()
+            assert (np.sort(after) == np.sort(before)).all()
+            moved, total = moved + (after != before).sum(), total + (~fixed).sum()
+    assert moved > 0.9 * total
+
+
+def example(ids, mask, *, rest=b""):
+    listed = [
+        tfrecord.feature(name, "int64", b"".join(map(tfrecord.varint, values)))
+        for name, values in (("input_ids", ids), ("input_mask", mask))
+    ]
+    names = ("masked_lm_ids", "masked_lm_positions", "next_sentence_labels", "segment_ids")
+    others = [tfrecord.feature(name, "int64", b"\x01") for name in names]
+    weights = tfrecord.feature("masked_lm_weights", "float", bytes(4))
+    return tfrecord.example([*listed, *others, weights]) + rest
+
+
+def framed(contents_):
+    return b"".join(
+        tfrecord.frame_header(len(one)) + one + masked_crc(one).to_bytes(4, "little")
+        for one in contents_
+    )
+
+
+def scaled_records(tmp_path, contents_, size_bytes):
+    (tmp_path / "input").mkdir()
+    (tmp_path / "input" / "part-00000-of-00001").write_bytes(framed(contents_))
+    return scaled(named("bert"), tmp_path / "input", tmp_path / "output", size_bytes=size_bytes)
+
+
+def test_bert_records_of_few_words_differ_until_their_orders_are_used_up(tmp_path):
+    # 60 ways to arrange these five words; none to tell one or two equal ones apart.
+    words = [101, 2000, 20000, 102, 2000, 7, 3000, 102]
+    few = [example([*words, 0, 0], [1] * 8 + [0] * 2)]
+    few += [example([101, 5, 102, 0], [1, 1, 1, 0]), example([101, 102, 0], [1, 1, 0])]
+    few += [example([101, 5, 102, 5, 102], [1] * 5), example([9], [0])]
+    size_bytes = len(framed(few))
+    output = scaled_records(tmp_path, few, 60 * size_bytes)
+    found = [contents(path) for path in sorted(output.glob("part-*"))]
+    assert len(found) == 60
+    assert len({one[0] for one in found}) == 60
+    for one in found:
+        ids = [parsed(one[0])["input_ids"].tolist()]
+        assert (ids[0][0], ids[0][3], ids[0][7:]) == (101, 102, [102, 0, 0])
+        assert sorted(ids[0]) == sorted([*words, 0, 0])
+        assert one[1:] == few[1:]
+
+
+def test_bert_records_longer_than_a_batch_are_shuffled(tmp_path):
+    draw = np.random.default_rng(1)
+    ids = [101, *draw.integers(1000, 30_000, 1_200_000).tolist(), 102]
+    several = [example(draw.integers(200, 300, 40), [1] * 40), example(ids, [1] * len(ids))]
+    output = scaled_records(tmp_path, several, 2 * len(framed(several)))
+    first, second = (contents(path) for path in sorted(output.glob("part-*")))
+    assert first == several
+    assert len({*first, *second}) == 4
+    assert sorted(parsed(second[1])["input_ids"]) == sorted(ids)
+
+
+@pytest.mark.parametrize(
+    ("bad", "what"),
+    [
+        (example([101, 200, 300, 400, 102], [1] * 6), "another number of input_ids"),
+        (example([101, 200, 102], [1] * 3, rest=b"\x08\x01"), "not an Example"),
+        (example([101, 200, 102], []), "lacks input_mask"),
+        (tfrecord.example([tfrecord.feature("input_mask", "int64", b"\1")]), "lacks input_ids"),
+        (b"", "not an Example"),
+    ],
+)
+def test_bert_records_that_are_none_are_refused(bad, what, tmp_path):
+    good = example(list(range(101, 131)), [1] * 30)
+    with pytest.raises(DataSetError, match=what):
+        scaled_records(tmp_path, [good, bad, good], 2_000)
+
+
+def test_bert_damage_is_not_given_a_new_crc(made, tmp_path):
+    (tmp_path / "input").mkdir()
+    data = bytearray((made(named("bert"))[0] / "part-00000-of-00500").read_bytes())
+    data[-100] ^= 1
+    (tmp_path / "input" / "part-00000-of-00500").write_bytes(data)
+    with pytest.raises(DataSetError, match=r"another CRC of its data: the record at byte [0-9,]+"):
+        scaled(named("bert"), tmp_path / "input", tmp_path / "output")
 
 
 def test_parts_are_about_equal_and_cover_all():
