@@ -102,7 +102,7 @@ def allocation_of(paths: Iterable[Path]) -> Allocation:
 
 
 def _is_shared(file: PlannedFile) -> bool:
-    return file.role != "sidecar" and not dlrm_cut.is_cut(file)
+    return file.role != "sidecar" and not dlrm_cut.is_made(file)
 
 
 def _reaches_end(file: PlannedFile, segment: Segment, source: Source) -> bool:

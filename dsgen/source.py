@@ -50,6 +50,23 @@ class SourceFile:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class MadeDay:
+    """A day of dlrm npz that is made again: with fewer rows, or new ones.
+
+    Args:
+        index: of its file in the scaled data set.
+        rows: as many as it has.
+        piece_rows: at most so many are deflated, and shuffled, together.
+        arrays_bytes: what the rows of each of the three arrays take in the archive.
+    """
+
+    index: int
+    rows: int
+    piece_rows: int
+    arrays_bytes: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
     """A whole input, sorted as it is taken.
 
@@ -58,7 +75,8 @@ class Source:
         format: one of the workload's.
         compression: what the files themselves do to their content.
         files: all that is used of it.
-        cut: where the last file of the scaled data set ends, as the workload's module says it.
+        cut: where the last file of the scaled data set ends, of text and records.
+        days: of dlrm npz, those that are made again, in the order of their files.
         counts: of dlrm, the categories of each column.
     """
 
@@ -67,6 +85,7 @@ class Source:
     compression: Compression
     files: tuple[SourceFile, ...]
     cut: tuple[int, ...] = ()
+    days: tuple[MadeDay, ...] = ()
     counts: tuple[int, ...] = ()
 
     @property
@@ -218,5 +237,9 @@ def _from_document(document: dict[str, Any]) -> Source:
     files = tuple(
         SourceFile(**{**entry, "shape": tuple(entry["shape"])}) for entry in document.pop("files")
     )
+    days = tuple(
+        MadeDay(**{**entry, "arrays_bytes": tuple(entry["arrays_bytes"])})
+        for entry in document.pop("days")
+    )
     cut, counts = tuple(document.pop("cut")), tuple(document.pop("counts"))
-    return Source(**document, files=files, cut=cut, counts=counts)
+    return Source(**document, files=files, cut=cut, days=days, counts=counts)

@@ -5,6 +5,7 @@ number of files, which the reference's names begin to tell at 500.
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -39,8 +40,8 @@ def inspect(root: Path, names: list[str]) -> Source:
     return Source(workload="bert", format="tfrecord", compression="none", files=tuple(files))
 
 
-def cut(root: Path, source: Source, parameters: Parameters) -> tuple[int, ...]:
-    """Return the length of the last file: up to the end of the record that reaches the size.
+def cut(root: Path, source: Source, parameters: Parameters, _: int) -> Source:
+    """Return the source with the length of the last file: up to the record that reaches the size.
 
     Raises:
         DataSetError: no record begins where the one before ends.
@@ -50,7 +51,7 @@ def cut(root: Path, source: Source, parameters: Parameters) -> tuple[int, ...]:
     left = parameters.size_requested_bytes % sum(lengths) or sum(lengths)
     for number, length in zip(parts, lengths, strict=True):
         if left <= length:
-            return (_end_of_record(root, source.files[number], left),)
+            return replace(source, cut=(_end_of_record(root, source.files[number], left),))
         left -= length
     raise AssertionError("the size is within one turn")
 

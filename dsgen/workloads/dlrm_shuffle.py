@@ -17,7 +17,7 @@ from dsgen.source import SourceFile
 
 # Shuffled together: enough to make rows new, few enough for the caches.
 BLOCK_ROWS: Final = 2**14
-_FEWEST_ROWS: Final = 16
+FEWEST_ROWS: Final = 16
 
 
 def part_at(total: int, at_most: int, place: int) -> tuple[int, int, int]:
@@ -37,8 +37,8 @@ def orders(purpose: str, seed: int, *key: int, rows: int, columns: int) -> NDArr
     Raises:
         ValueError: there are too few rows for any order to make new ones.
     """
-    if rows < _FEWEST_ROWS:
-        raise ValueError(f"{rows} rows, where {_FEWEST_ROWS} are needed to make new ones")
+    if rows < FEWEST_ROWS:
+        raise ValueError(f"{rows} rows, where {FEWEST_ROWS} are needed to make new ones")
     words = named_words(purpose, seed, *key)
     raw = words.random_raw(-(-rows * columns // 4)).astype("<u8", copy=False).view("<u2")
     # Of 16-bit numbers the stable order comes from a radix sort.
