@@ -61,7 +61,7 @@ class CloneSink:
 
 def is_shared(file: PlannedFile) -> bool:
     """Say whether a file of a clone shares blocks with its source."""
-    return file.role != "sidecar" and not dlrm_cut.is_cut(file)
+    return file.role != "sidecar" and not dlrm_cut.is_made(file)
 
 
 def check_cloneable(root: Path, layout: Layout, source: Source, output: Path) -> None:

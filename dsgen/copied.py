@@ -8,13 +8,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from dsgen.errors import DataSetError
 from dsgen.layout import COUNTED, PlannedFile
-from dsgen.source import SourceFile, unchanged, unreadable
+from dsgen.source import SourceFile, reading
 from dsgen.tfrecord import RecordCounter, first_header
 
 _BLOCK_BYTES: Final = 2**20
-_THEN: Final = "leave it out of the input, or make it again"
 
 
 def blocks(
@@ -30,18 +28,13 @@ def blocks(
     """
     planned = file.segment(segment)
     start, end = planned.offset_bytes, planned.offset_bytes + planned.bytes
-    with unchanged(root, source) as descriptor:
-        try:
-            if file.samples != COUNTED:
-                yield from _cyclic(descriptor, source, start, end)
-                return None
-            if file.file_class == "line":
-                return (yield from _counting_lines(_cyclic(descriptor, source, start, end)))
-            return (yield from _counting_records(descriptor, source, start, end))
-        except OSError as error:
-            raise unreadable(root / source.path, error) from error
-        except ValueError as error:
-            raise DataSetError(str(error), where=str(root / source.path), then=_THEN) from error
+    with reading(root, source) as descriptor:
+        if file.samples != COUNTED:
+            yield from cyclic(descriptor, source, start, end)
+            return None
+        if file.file_class == "line":
+            return (yield from counting_lines(cyclic(descriptor, source, start, end)))
+        return (yield from _counting_records(descriptor, source, start, end))
 
 
 def turn_bytes(descriptor: int, source: SourceFile) -> int:
@@ -50,7 +43,7 @@ def turn_bytes(descriptor: int, source: SourceFile) -> int:
     return source.bytes + lacks_end
 
 
-def _cyclic(
+def cyclic(
     descriptor: int, source: SourceFile, start: int, end: int
 ) -> Generator[NDArray[np.uint8], None, None]:
     """Yield the bytes of `start` to `end` of the source, repeated."""
@@ -69,9 +62,10 @@ def _cyclic(
         at += got
 
 
-def _counting_lines(
+def counting_lines(
     blocks_: Generator[NDArray[np.uint8], None, None],
 ) -> Generator[NDArray[np.uint8], None, int]:
+    """Yield the blocks; at the end, how many line ends are in them."""
     lines = 0
     for block in blocks_:
         lines += int(np.count_nonzero(block == ord("\n")))
@@ -84,7 +78,7 @@ def _counting_records(
 ) -> Generator[NDArray[np.uint8], None, int]:
     counter = RecordCounter(first_header(descriptor, start, source.bytes), source.bytes)
     at = start
-    for block in _cyclic(descriptor, source, start, end):
+    for block in cyclic(descriptor, source, start, end):
         counter.add(at, block.data)
         yield block
         at += block.size

@@ -7,23 +7,23 @@ of the input, which is kept beside it.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, get_args
 
-from dsgen import copied
+from dsgen import augmented, copied
 from dsgen.clone import CloneSink, allocation_of, check_cloneable, is_shared
 from dsgen.content import Sink
 from dsgen.directory import check_capacity
 from dsgen.errors import DataSetError, UsageError
 from dsgen.events import Emit, notice
 from dsgen.input import check_apart, find_input, held
-from dsgen.journal import Written
+from dsgen.journal import Written, read_journal
 from dsgen.layout import COUNTED, Layout, Parameters, PlannedFile
-from dsgen.manifest import Allocation
+from dsgen.manifest import MANIFEST_NAME, Allocation, read_manifest
 from dsgen.sink import SegmentSink
 from dsgen.size import echo_size
-from dsgen.source import FORMAT_VERSION, Source, write_source
+from dsgen.source import Source, read_source, write_source
 from dsgen.workloads import Blocks, dlrm_counts, dlrm_cut
 from dsgen.workloads.sources import SOURCES
 from dsgen.write import generate
@@ -62,24 +62,29 @@ class Scaled:
         self, layout: Layout, file: PlannedFile, segment: int, digests: Mapping[int, int], /
     ) -> Blocks:
         """Return the bytes of one segment."""
+        parameters = layout.parameters
         if file.role == "sidecar":
             return dlrm_counts.blocks(layout, file, self.source.counts)
-        if dlrm_cut.is_cut(file):
-            return dlrm_cut.blocks(self.root, self.source, file, segment, digests)
+        if dlrm_cut.is_made(file):
+            return dlrm_cut.blocks(self.root, self.source, parameters, file, segment, digests)
+        if parameters.origin == "augment":
+            return augmented.blocks(self.root, self.source, file, segment, parameters.seed)
         return copied.blocks(self.root, self.source.files[file.key], file, segment)
 
     def check(self, layout: Layout, written: Iterable[Written]) -> None:
-        """Compare what was read of the same place at different times.
+        """Compare what was read of the same place at different times, or volumes made of it.
 
         Raises:
-            DataSetError: the input changed meanwhile, although its files' times did not.
+            DataSetError: the input changed meanwhile, although its files' times did not, or a new
+                volume is none.
         """
         if layout.parameters.origin == "augment":
+            augmented.check_distinct(self.root, self.source, layout, written)
             return
         crcs: dict[tuple[int, int, int], set[int]] = defaultdict(set)
         for entry in written:
             file = layout.files[entry.file]
-            if file.role != "sidecar" and not dlrm_cut.is_cut(file):
+            if file.role != "sidecar" and not dlrm_cut.is_made(file):
                 crcs[file.key, entry.segment, entry.bytes].add(entry.crc32c)
         for (key, segment, _), found in crcs.items():
             if len(found) > 1:
@@ -128,9 +133,13 @@ def scale_into(
     if mode != "clone":
         check_capacity(size_bytes, output)
     with held(found.root):
-        parameters = _parameters(found.source, mode=mode, size_bytes=size_bytes, seed=seed)
+        parameters = found.parameters(mode=mode, size_bytes=size_bytes, seed=seed)
         kind = SOURCES[workload][found.source.format]
-        source = replace(found.source, cut=kind.cut(found.root, found.source, parameters))
+        source = _begun(output, parameters)
+        if source is None:
+            if mode == "augment" and found.source.compression == "deflate":
+                emit(notice("new days are deflated once to know their sizes, once to write them"))
+            source = kind.cut(found.root, found.source, parameters, processes)
         layout = kind.scaled(source, parameters)
         for line in _lines(layout, source, found.ignored):
             emit(notice(line))
@@ -145,19 +154,19 @@ def scale_into(
         )
 
 
-def _parameters(source: Source, *, mode: Mode, size_bytes: int, seed: int) -> Parameters:
-    return Parameters(
-        workload=source.workload,
-        format=source.format,
-        format_version=FORMAT_VERSION,
-        law="source",
-        # Copies are the same whatever the seed is.
-        seed=seed if mode == "augment" else 0,
-        size_requested_bytes=size_bytes,
-        compression=source.compression,
-        origin=mode,
-        source_crc32c=source.crc32c,
-    )
+def _begun(output: Path, parameters: Parameters) -> Source | None:
+    """Return what an earlier run with these parameters found of the input, where it is there."""
+    journal = read_journal(output)
+    if journal is not None:
+        found = journal[0]
+    elif (output / MANIFEST_NAME).exists():
+        found = read_manifest(output).parameters
+    else:
+        return None
+    try:
+        return read_source(output) if found == parameters else None
+    except DataSetError:  # it can be looked for again
+        return None
 
 
 def _lines(layout: Layout, source: Source, ignored: int) -> list[str]:

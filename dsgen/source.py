@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import google_crc32c
+import numpy as np
+from numpy.typing import NDArray
 
 from dsgen.errors import DataSetError, PathError, writing
 from dsgen.layout import Compression, Role
@@ -21,6 +23,7 @@ SOURCE_NAME: Final = ".feedrate-source.json"
 FORMAT_VERSION: Final = 1
 
 _CHANGED: Final = "leave the input alone, then remove the scaled data set and scale again"
+_DAMAGED: Final = "leave it out of the input, or make it again"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +50,23 @@ class SourceFile:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class MadeDay:
+    """A day of dlrm npz that is made again: with fewer rows, or new ones.
+
+    Args:
+        index: of its file in the scaled data set.
+        rows: as many as it has.
+        piece_rows: at most so many are deflated, and shuffled, together.
+        arrays_bytes: what the rows of each of the three arrays take in the archive.
+    """
+
+    index: int
+    rows: int
+    piece_rows: int
+    arrays_bytes: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
     """A whole input, sorted as it is taken.
 
@@ -55,7 +75,8 @@ class Source:
         format: one of the workload's.
         compression: what the files themselves do to their content.
         files: all that is used of it.
-        cut: where the last file of the scaled data set ends, as the workload's module says it.
+        cut: where the last file of the scaled data set ends, of text and records.
+        days: of dlrm npz, those that are made again, in the order of their files.
         counts: of dlrm, the categories of each column.
     """
 
@@ -64,6 +85,7 @@ class Source:
     compression: Compression
     files: tuple[SourceFile, ...]
     cut: tuple[int, ...] = ()
+    days: tuple[MadeDay, ...] = ()
     counts: tuple[int, ...] = ()
 
     @property
@@ -129,6 +151,39 @@ def unchanged(root: Path, file: SourceFile) -> Iterator[int]:
         os.close(descriptor)
 
 
+@contextmanager
+def reading(root: Path, file: SourceFile) -> Iterator[int]:
+    """Open a file as `unchanged` does; a ValueError in the block says what is wrong with it.
+
+    Raises:
+        DataSetError: it cannot be read, has changed, or something is wrong with it.
+    """
+    path = root / file.path
+    try:
+        with unchanged(root, file) as descriptor:
+            yield descriptor
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except ValueError as error:
+        raise DataSetError(str(error), where=str(path), then=_DAMAGED) from error
+
+
+def read_bytes(descriptor: int, at: int, size_bytes: int) -> NDArray[np.uint8]:
+    """Return a range of a file.
+
+    Raises:
+        ValueError: it ends before.
+    """
+    buffer = np.empty(size_bytes, dtype=np.uint8)
+    got = 0
+    while got < size_bytes:
+        count = os.preadv(descriptor, [buffer[got:].data], at + got)
+        if count == 0:
+            raise ValueError("became shorter while it was read")
+        got += count
+    return buffer
+
+
 def unreadable(path: Path, error: OSError) -> DataSetError:
     """Return what to raise when a file of the input cannot be read."""
     what = f"cannot read ({os.strerror(error.errno or 0)})"
@@ -182,5 +237,9 @@ def _from_document(document: dict[str, Any]) -> Source:
     files = tuple(
         SourceFile(**{**entry, "shape": tuple(entry["shape"])}) for entry in document.pop("files")
     )
+    days = tuple(
+        MadeDay(**{**entry, "arrays_bytes": tuple(entry["arrays_bytes"])})
+        for entry in document.pop("days")
+    )
     cut, counts = tuple(document.pop("cut")), tuple(document.pop("counts"))
-    return Source(**document, files=files, cut=cut, counts=counts)
+    return Source(**document, files=files, cut=cut, days=days, counts=counts)

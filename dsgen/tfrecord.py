@@ -24,6 +24,8 @@ _KINDS: Final = {"float": b"\x12", "int64": b"\x1a"}  # fields of tf.train.Featu
 
 # What is searched at once for the next header.
 _WINDOW_BYTES: Final = 2**16
+# Where the search for the header before a byte begins.
+_BACK_BYTES: Final = 2**20
 
 Kind = Literal["float", "int64"]
 
@@ -148,6 +150,22 @@ def next_header(descriptor: int, at: int, file_bytes: int) -> int:
     if end > file_bytes:
         raise ValueError(f"truncated: the record at byte {at:,} ends at {end:,}")
     return end
+
+
+def record_around(descriptor: int, at: int, file_bytes: int) -> int:
+    """Return where the record begins that holds byte `at`.
+
+    Raises:
+        ValueError: no record begins where one ends, or one ends beyond the file.
+    """
+    back = _BACK_BYTES
+    start = first_header(descriptor, max(0, at - back), file_bytes)
+    while start > at:
+        back *= 4
+        start = first_header(descriptor, max(0, at - back), file_bytes)
+    while (following := next_header(descriptor, start, file_bytes)) <= at:
+        start = following
+    return start
 
 
 class RecordCounter:

@@ -1,8 +1,9 @@
 """From a user's data set to a larger one below DATA, in the chosen engine."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
+from dsgen.__main__ import available_processes
 from dsgen.directory import check_capacity
 from dsgen.input import Input, check_apart, find_input
 from dsgen.scale import Mode
@@ -44,6 +45,7 @@ def plan_scaling(config: Config, path: Path, mode: Mode) -> Scaling:
         TargetError: a name on the way to the input cannot stand in a message.
         UsageError: the output would lie in the input, or the input in the output.
     """
+    path = path.resolve()
     found = find_input(path, config.workload)
     inspect_target(found.root, to_write=False)
     source, size = found.source, size_in_name(config.size_bytes)
@@ -51,10 +53,10 @@ def plan_scaling(config: Config, path: Path, mode: Mode) -> Scaling:
     if mode == "augment":
         parts.append(f"s{config.seed}")
     directory = config.data / "-".join(parts)
-    check_apart(found.root, directory)
+    check_apart(path, directory.resolve())
     if mode != "clone":
         check_capacity(config.size_bytes, config.data)
-    return Scaling(path=path.resolve(), found=found, mode=mode, directory=directory)
+    return Scaling(path=path, found=found, mode=mode, directory=directory)
 
 
 def scaling_lines(config: Config, scaling: Scaling) -> list[str]:
@@ -78,8 +80,9 @@ def layout_line(config: Config, scaling: Scaling) -> str:
     found = scaling.found
     parameters = found.parameters(mode=scaling.mode, size_bytes=config.size_bytes, seed=config.seed)
     kind = SOURCES[config.workload][found.source.format]
-    cut = kind.cut(found.root, found.source, parameters)
-    layout = kind.scaled(replace(found.source, cut=cut), parameters)
+    processes = config.processes or available_processes()
+    source = kind.cut(found.root, found.source, parameters, processes)
+    layout = kind.scaled(source, parameters)
     return (
         f"layout  {len(layout.files):,} files, {layout.data_bytes:,} bytes, and "
         f"{layout.sidecar_bytes:,} beside"

@@ -5,13 +5,14 @@ number of files, which the reference's names begin to tell at 500.
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from dsgen import tfrecord
 from dsgen.errors import DataSetError
 from dsgen.layout import COUNTED, Layout, Parameters, PlannedFile, Role, even_starts
-from dsgen.source import Source, SourceFile, listed, unchanged, unreadable
+from dsgen.source import Source, SourceFile, listed, reading, unreadable
 from dsgen.workloads.bert import FILES_IN_NAME
 
 NAME: Final = re.compile(r"part-\d+-of-\d+|eval_10k")
@@ -21,8 +22,6 @@ _FEATURES: Final = {
     *("input_ids", "input_mask", "segment_ids", "next_sentence_labels"),
     *("masked_lm_positions", "masked_lm_ids", "masked_lm_weights"),
 }
-# Where the search for the last record begins, before its end.
-_BACK_BYTES: Final = 2**20
 _THEN: Final = "leave it out of the input, or make it again"
 
 
@@ -41,8 +40,8 @@ def inspect(root: Path, names: list[str]) -> Source:
     return Source(workload="bert", format="tfrecord", compression="none", files=tuple(files))
 
 
-def cut(root: Path, source: Source, parameters: Parameters) -> tuple[int, ...]:
-    """Return the length of the last file: up to the end of the record that reaches the size.
+def cut(root: Path, source: Source, parameters: Parameters, _: int) -> Source:
+    """Return the source with the length of the last file: up to the record that reaches the size.
 
     Raises:
         DataSetError: no record begins where the one before ends.
@@ -52,7 +51,7 @@ def cut(root: Path, source: Source, parameters: Parameters) -> tuple[int, ...]:
     left = parameters.size_requested_bytes % sum(lengths) or sum(lengths)
     for number, length in zip(parts, lengths, strict=True):
         if left <= length:
-            return (_end_of_record(root, source.files[number], left),)
+            return replace(source, cut=(_end_of_record(root, source.files[number], left),))
         left -= length
     raise AssertionError("the size is within one turn")
 
@@ -119,16 +118,6 @@ def _file(root: Path, name: str) -> SourceFile:
 
 def _end_of_record(root: Path, file: SourceFile, least_bytes: int) -> int:
     """Return where the record ends that holds byte `least_bytes` - 1."""
-    with unchanged(root, file) as descriptor:
-        try:
-            back = _BACK_BYTES
-            start = tfrecord.first_header(descriptor, max(0, least_bytes - back), file.bytes)
-            while start >= least_bytes:
-                back *= 4
-                start = tfrecord.first_header(descriptor, max(0, least_bytes - back), file.bytes)
-            while start < least_bytes:
-                start = tfrecord.next_header(descriptor, start, file.bytes)
-        except ValueError as error:
-            where = str(root / file.path)
-            raise DataSetError(str(error), where=where, then=_THEN) from error
-    return start
+    with reading(root, file) as descriptor:
+        start = tfrecord.record_around(descriptor, least_bytes - 1, file.bytes)
+        return tfrecord.next_header(descriptor, start, file.bytes)

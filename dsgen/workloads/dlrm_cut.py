@@ -1,13 +1,14 @@
-"""dlrm npz: a user's days, whole but for the last one, which is made again with fewer rows.
+"""dlrm npz: a user's days, whole but for those that are made again.
 
-How long the rows of the last day are in its archive is known when they have been deflated once,
-while the layout is planned. They are deflated a second time when they are written.
+These are the last one, with fewer rows, and all with new rows, piece by piece. How long rows are in
+their archive is known when they have been deflated once, while the layout is planned. They are
+deflated a second time when they are written.
 """
 
 import itertools
 import zipfile
 import zlib
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Final
@@ -17,22 +18,20 @@ from isal import isal_zlib
 from numpy.typing import NDArray
 
 from dsgen.errors import DataSetError
-from dsgen.layout import Compression, PlannedFile, even_starts
-from dsgen.npz import DEFLATE_END, LEAST_PADDING, empty_blocks
-from dsgen.source import Source, SourceFile, listed, unchanged, unreadable
+from dsgen.layout import Compression, Parameters, PlannedFile, even_starts
+from dsgen.npz import DEFLATE_END, empty_blocks
+from dsgen.source import MadeDay, Source, SourceFile, listed, unchanged, unreadable
 from dsgen.workloads.dlrm_npz import deflated_blocks, structure
 from dsgen.workloads.dlrm_npz_parts import ARRAYS, Part, split, with_headers
+from dsgen.workloads.dlrm_shuffle import orders, part_at, shuffled
+
+# Seed, source and copy.
+ShuffleKey = tuple[int, int, int]
 
 _METHODS: Final[dict[int, Compression]] = {
     zipfile.ZIP_STORED: "stored",
     zipfile.ZIP_DEFLATED: "deflate",
 }
-# A cut day is at most a piece longer than it has to be: 0.2 % of the data set, or less.
-_PIECES: Final = 500
-_MOST_ROWS: Final = 4096
-_LEAST_ROWS: Final = 64
-_SLACK_BYTES: Final = 8  # a piece
-_ROW_BYTES: Final = 8 * 40
 _THEN: Final = "leave it out of the input, or make it again"
 
 
@@ -81,73 +80,60 @@ def _shape(member: IO[bytes]) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def cut(root: Path, source: Source, size_bytes: int) -> tuple[int, ...]:
-    """Return rows, rows a piece and the bytes of the three arrays of the last day.
-
-    Nothing where the last day is whole.
-
-    Raises:
-        DataSetError: the day cannot be read, or has changed.
-    """
-    whole, left = _whole_days(source, size_bytes)
-    if not left:
-        return ()
-    of = source.files[whole % len(source.files)]
-    piece_rows = min(_MOST_ROWS, max(_LEAST_ROWS, size_bytes // _PIECES // _ROW_BYTES))
-    ends = 0 if source.compression == "stored" else LEAST_PADDING + len(DEFLATE_END)
-    rows, totals = 0, [ends] * len(ARRAYS)
-    with _opened(root, of) as members:
-        streams = [_pieces(member, n, of.samples, piece_rows) for n, member in enumerate(members)]
-        for pieces in zip(*streams, strict=True):
-            rows += len(pieces[0]) // ARRAYS[0].row_bytes
-            for number, piece in enumerate(pieces):
-                totals[number] += len(_kept(piece, source.compression)) + _slack(source)
-            if sum(part.bytes for part in _parts(rows, totals, source.compression)) >= left:
-                break
-    return () if rows == of.samples else (rows, piece_rows, *totals)
-
-
 def days(source: Source, size_bytes: int) -> list[PlannedFile]:
-    """Return whole days in turns, and the last one as it was cut."""
-    whole, left = _whole_days(source, size_bytes)
-    files = [_whole(source, index) for index in range(whole + bool(left and not source.cut))]
-    return [*files, _cut(source, whole)] if source.cut else files
+    """Return whole days in turns, and those that are made again in their places."""
+    made = {day.index: day for day in source.days}
+    whole, left = whole_days(source, size_bytes)
+    count = max(made) + 1 if made else whole + bool(left)
+    return [
+        _made(source, made[index]) if index in made else _whole(source, index)
+        for index in range(count)
+    ]
 
 
-def is_cut(file: PlannedFile) -> bool:
-    """Say whether a day is the one that was cut."""
+def is_made(file: PlannedFile) -> bool:
+    """Say whether a day is one that is made again."""
     return bool(file.closing)
 
 
 def blocks(
-    root: Path, source: Source, file: PlannedFile, segment: int, digests: Mapping[int, int]
+    root: Path,
+    source: Source,
+    parameters: Parameters,
+    file: PlannedFile,
+    segment: int,
+    digests: Mapping[int, int],
 ) -> Generator[NDArray[np.uint8], None, int | None]:
-    """Yield one segment of the day that was cut; the digest of rows is their CRC-32.
+    """Yield one segment of a day that is made again; the digest of rows is their CRC-32.
 
     Raises:
         DataSetError: its source cannot be read, or has changed.
     """
-    rows, piece_rows, *totals = source.cut
-    parts = _parts(rows, totals, source.compression)
+    day = next(day for day in source.days if day.index == file.index)
+    parts = parts_of(day, source.compression)
     part = parts[segment]
     if not part.rows:
         data = structure(parts, segment, file, digests, source.compression)
         yield np.frombuffer(data, dtype=np.uint8)
         return None
-    crc = written_bytes = 0
-    with _opened(root, source.files[file.key]) as members:
-        for piece in _pieces(members[part.array], part.array, rows, piece_rows):
+    of, key = source.files[file.key], shuffle_key(parameters, file.key, file.copy)
+    crc = rows = written_bytes = 0
+    with opened(root, of) as members:
+        pieces_ = pieces(members[part.array], part.array, of.samples, day.piece_rows, key)
+        while rows < day.rows:
+            piece = next(pieces_)
+            rows += len(piece) // ARRAYS[part.array].row_bytes
             crc = isal_zlib.crc32(piece, crc)
-            kept = _kept(piece, source.compression)
-            written_bytes += len(kept)
-            yield np.frombuffer(kept, dtype=np.uint8)
+            data = kept(piece, source.compression)
+            written_bytes += len(data)
+            yield np.frombuffer(data, dtype=np.uint8)
     if source.compression == "deflate":
         padding = empty_blocks(part.bytes - written_bytes - len(DEFLATE_END))
         yield np.frombuffer(padding + DEFLATE_END, dtype=np.uint8)
     return crc
 
 
-def _whole_days(source: Source, size_bytes: int) -> tuple[int, int]:
+def whole_days(source: Source, size_bytes: int) -> tuple[int, int]:
     """Return how many whole days are below the size, and what they leave of it."""
     count, left = 0, size_bytes
     for file in itertools.cycle(source.files):
@@ -174,19 +160,18 @@ def _whole(source: Source, index: int) -> PlannedFile:
     )
 
 
-def _cut(source: Source, index: int) -> PlannedFile:
-    rows, _, *totals = source.cut
-    parts = _parts(rows, totals, source.compression)
-    copy, number = divmod(index, len(source.files))
+def _made(source: Source, day: MadeDay) -> PlannedFile:
+    parts = parts_of(day, source.compression)
+    copy, number = divmod(day.index, len(source.files))
     *starts, size_bytes = itertools.accumulate((part.bytes for part in parts), initial=0)
     return PlannedFile(
-        index=index,
-        path=f"day_{index}_reordered.npz",
+        index=day.index,
+        path=f"day_{day.index}_reordered.npz",
         role="train",
         file_class="day",
         bytes=size_bytes,
-        samples=rows,
-        shape=(rows,),
+        samples=day.rows,
+        shape=(day.rows,),
         key=number,
         starts=tuple(starts),
         closing=frozenset(n for n, part in enumerate(parts) if not part.rows),
@@ -194,16 +179,17 @@ def _cut(source: Source, index: int) -> PlannedFile:
     )
 
 
-def _parts(rows: int, totals: Sequence[int], compression: Compression) -> tuple[Part, ...]:
+def parts_of(day: MadeDay, compression: Compression) -> tuple[Part, ...]:
+    """Return the segments of a day that is made again: an array is one of them."""
     chunks = [
-        [Part(array=index, rows=rows, bytes=size_bytes, is_last=True)]
-        for index, size_bytes in enumerate(totals)
+        [Part(array=index, rows=day.rows, bytes=size_bytes, is_last=True)]
+        for index, size_bytes in enumerate(day.arrays_bytes)
     ]
     return with_headers(chunks, compression)
 
 
 @contextmanager
-def _opened(root: Path, file: SourceFile) -> Iterator[list[IO[bytes]]]:
+def opened(root: Path, file: SourceFile) -> Iterator[list[IO[bytes]]]:
     """Open the three arrays of a day, each at its rows."""
     path = root / file.path
     with unchanged(root, file) as descriptor, ExitStack() as stack:
@@ -221,18 +207,45 @@ def _opened(root: Path, file: SourceFile) -> Iterator[list[IO[bytes]]]:
             raise DataSetError(what, where=str(path), then=_THEN) from error
 
 
-def _pieces(member: IO[bytes], array: int, rows: int, piece_rows: int) -> Iterator[bytes]:
-    for count in split(rows, piece_rows):
-        piece = member.read(count * ARRAYS[array].row_bytes)
-        if len(piece) < count * ARRAYS[array].row_bytes:
+def shuffle_key(parameters: Parameters, number: int, copy: int) -> ShuffleKey | None:
+    """Return what orders of new rows follow from; None where a day keeps its rows."""
+    return (parameters.seed, number, copy) if parameters.origin == "augment" and copy else None
+
+
+def piece_counts(rows: int, piece_rows: int, key: ShuffleKey | None) -> Iterator[int]:
+    """Yield the rows of the pieces of a whole day; those to be shuffled are about equal."""
+    if key is None:
+        yield from split(rows, piece_rows)
+        return
+    at = 0
+    while at < rows:
+        _, first, at = part_at(rows, piece_rows, at)
+        yield at - first
+
+
+def pieces(
+    member: IO[bytes], array: int, rows: int, piece_rows: int, key: ShuffleKey | None
+) -> Iterator[bytes]:
+    """Yield the rows of a day's array, piece by piece, shuffled where there is a key.
+
+    Raises:
+        ValueError: it has fewer.
+    """
+    kind = ARRAYS[array]
+    columns = kind.row_bytes // 8
+    for number, count in enumerate(piece_counts(rows, piece_rows, key)):
+        piece = member.read(count * kind.row_bytes)
+        if len(piece) < count * kind.row_bytes:
             raise ValueError("fewer rows than its header says")
+        if key is not None:
+            seed, *place = key
+            order = orders(
+                "dlrm-npz-shuffle", seed, *place, array, number, rows=count, columns=columns
+            )
+            piece = shuffled(np.frombuffer(piece, "<f8").reshape(-1, columns), order).tobytes()
         yield piece
 
 
-def _kept(piece: bytes, compression: Compression) -> bytes:
+def kept(piece: bytes, compression: Compression) -> bytes:
+    """Return rows as an archive keeps them."""
     return piece if compression == "stored" else deflated_blocks(np.frombuffer(piece, np.uint8))
-
-
-def _slack(source: Source) -> int:
-    # README, limits: the same rows are not always deflated to the same length.
-    return 0 if source.compression == "stored" else _SLACK_BYTES

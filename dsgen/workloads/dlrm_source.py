@@ -8,6 +8,7 @@ are written anew, for the days there are.
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +19,7 @@ from dsgen.copied import turn_bytes
 from dsgen.errors import DataSetError
 from dsgen.layout import COUNTED, Layout, Link, Parameters, PlannedFile, Role, even_starts
 from dsgen.source import Source, SourceFile, listed, unchanged, unreadable
-from dsgen.workloads import dlrm_cut
+from dsgen.workloads import dlrm_cut, dlrm_measure, dlrm_text_augment
 from dsgen.workloads.dlrm_bin import LINKS, ROW_BYTES, evaluation_rows
 from dsgen.workloads.dlrm_columns import CATEGORIES, COLUMNS, INTEGERS
 from dsgen.workloads.dlrm_counts import CATEGORIES_NAME, categories_file, rows_file
@@ -50,13 +51,14 @@ def inspect(root: Path, names: list[str], format_: str) -> Source:
     return looks[format_](root, names)
 
 
-def cut(root: Path, source: Source, parameters: Parameters) -> tuple[int, ...]:
-    """Return where the last file ends: bytes of text, or what is left of the last day."""
+def cut(root: Path, source: Source, parameters: Parameters, processes: int) -> Source:
+    """Return the source with where the text ends, or with the days that are made again."""
     if source.format == "text":
-        return (_end_of_line(root, source.files[0], parameters.size_requested_bytes),)
+        return replace(source, cut=(_end_of_text(root, source.files[0], parameters),))
     if source.format == "npz":
-        return dlrm_cut.cut(root, source, parameters.size_requested_bytes)
-    return ()
+        days = dlrm_measure.made_days(root, source, parameters, processes)
+        return replace(source, days=days)
+    return source
 
 
 def scaled(source: Source, parameters: Parameters) -> Layout:
@@ -140,6 +142,16 @@ def _check_line(line: bytes, path: Path) -> None:
     except ValueError as error:
         what = f"a line is no click: {error} where a label, 13 integers and 26 categories belong"
         raise DataSetError(what, where=str(path), then=_THEN) from error
+
+
+def _end_of_text(root: Path, file: SourceFile, parameters: Parameters) -> int:
+    """Return where the line ends that reaches the size."""
+    least_bytes = parameters.size_requested_bytes
+    with unchanged(root, file) as descriptor:
+        turn = turn_bytes(descriptor, file)
+    if parameters.origin == "augment" and least_bytes > turn:
+        return dlrm_text_augment.end_of_line(root, file, parameters.seed, least_bytes)
+    return _end_of_line(root, file, least_bytes)
 
 
 def _end_of_line(root: Path, file: SourceFile, least_bytes: int) -> int:

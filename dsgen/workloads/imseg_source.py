@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from dsgen.workloads.imseg import originals
 
 NAME: Final = re.compile(r"(?P<case>.+_(?P<number>\d+))_(?P<kind>[xy])\.npy")
 
-_DTYPES: Final = {"x": np.dtype("<f4"), "y": np.dtype("u1")}
+DTYPES: Final[dict[str, np.dtype[Any]]] = {"x": np.dtype("<f4"), "y": np.dtype("u1")}
 # numpy writes 128 bytes; a header of version 1.0 may be as long as this.
 _HEADER_BYTES: Final = 2**16
 _THEN = "leave it out of the input, or make it again"
@@ -112,9 +112,9 @@ def _file(root: Path, name: str, kind: str, role: Role, *, samples: int) -> Sour
     if header is None:
         raise DataSetError("truncated .npy header", where=str(path), then=_THEN)
     header_bytes, shape, dtype, fortran = header
-    if dtype != _DTYPES[kind] or len(shape) != 4 or shape[0] != 1 or min(shape) < 1 or fortran:
+    if dtype != DTYPES[kind] or len(shape) != 4 or shape[0] != 1 or min(shape) < 1 or fortran:
         order = "Fortran" if fortran else "C"
-        what = f"{dtype} {shape} in {order} order where {_DTYPES[kind]} (1, D, H, W) in C belongs"
+        what = f"{dtype} {shape} in {order} order where {DTYPES[kind]} (1, D, H, W) in C belongs"
         raise DataSetError(what, where=str(path), then=_THEN)
     file = listed(root, name, role=role, file_class=kind, samples=samples, shape=shape)
     expected = header_bytes + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize

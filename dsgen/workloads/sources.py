@@ -11,7 +11,7 @@ from dsgen.layout import Layout, Parameters
 from dsgen.source import Source
 from dsgen.workloads import bert_source, dlrm_source, imseg_source
 
-Cut = Callable[[Path, Source, Parameters], tuple[int, ...]]
+Cut = Callable[[Path, Source, Parameters, int], Source]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,7 +22,7 @@ class SourceKind:
         name: which of a directory's files are taken, by their whole name.
         inspect: looks at the named files of a directory, and refuses what is wrong with them.
         scaled: what the data set of these parameters consists of; pure.
-        cut: looks where the last file ends; what it returns is kept in the source.
+        cut: looks where files end, in so many processes, and returns the source that says it.
     """
 
     name: re.Pattern[str]
@@ -31,8 +31,8 @@ class SourceKind:
     cut: Cut
 
 
-def _no_cut(_: Path, __: Source, ___: Parameters) -> tuple[int, ...]:
-    return ()
+def _no_cut(_: Path, source: Source, __: Parameters, ___: int) -> Source:
+    return source
 
 
 SOURCES: Final[dict[str, dict[str, SourceKind]]] = {

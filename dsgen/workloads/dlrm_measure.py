@@ -1,0 +1,140 @@
+"""dlrm npz: how long the days become that are made again, measured while the layout is planned."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Final
+
+from dsgen.errors import DataSetError
+from dsgen.layout import Parameters
+from dsgen.npz import DEFLATE_END, LEAST_PADDING
+from dsgen.parallel import run_parallel
+from dsgen.source import MadeDay, Source, SourceFile
+from dsgen.workloads.dlrm_cut import (
+    ShuffleKey,
+    kept,
+    opened,
+    parts_of,
+    piece_counts,
+    pieces,
+    shuffle_key,
+    whole_days,
+)
+from dsgen.workloads.dlrm_npz_parts import ARRAYS
+from dsgen.workloads.dlrm_shuffle import FEWEST_ROWS
+
+# Rows, and what they take in each array.
+Piece = tuple[int, tuple[int, ...]]
+
+# A cut day is at most a piece longer than it has to be: 0.2 % of the data set, or less.
+_PIECES: Final = 500
+_MOST_ROWS: Final = 4096
+_LEAST_ROWS: Final = 64
+_ROW_BYTES: Final = 8 * 40
+# README, limits: the same rows are not always deflated to the same length.
+_SLACK_BYTES: Final = 8
+_THEN: Final = "leave it out of the input, or make it again"
+
+
+def made_days(
+    root: Path, source: Source, parameters: Parameters, processes: int
+) -> tuple[MadeDay, ...]:
+    """Return the days that are made again: the last one, where it is cut, and all with new rows.
+
+    Raises:
+        DataSetError: a day cannot be read, has changed, or has too few rows to make new ones.
+        WriterDiedError: a process was killed.
+    """
+    left = parameters.size_requested_bytes - sum(file.bytes for file in source.files)
+    if parameters.origin != "augment" or left <= 0:
+        return _cut_day(root, source, parameters.size_requested_bytes)
+    for file in source.files:
+        if file.samples < FEWEST_ROWS:
+            what = f"{file.samples} rows, where {FEWEST_ROWS} are needed to make new ones"
+            raise DataSetError(what, where=str(root / file.path), then=_THEN)
+    found: list[MadeDay] = []
+    for index, measured in _new_days(root, source, parameters, processes):
+        day = _until(left, index, measured, parameters.size_requested_bytes, source)
+        found.append(day)
+        left -= _bytes(day, source)
+        if left <= 0:
+            return tuple(found)
+    raise AssertionError("the turns do not end")
+
+
+def _cut_day(root: Path, source: Source, size_bytes: int) -> tuple[MadeDay, ...]:
+    """Return the last day of copies; none where it is whole."""
+    whole, left = whole_days(source, size_bytes)
+    if not left:
+        return ()
+    of = source.files[whole % len(source.files)]
+    with opened(root, of) as members:
+        measured = _measured(members, of, source, size_bytes, None)
+        day = _until(left, whole, measured, size_bytes, source)
+    return () if day.rows == of.samples else (day,)
+
+
+def _new_days(
+    root: Path, source: Source, parameters: Parameters, processes: int
+) -> Iterator[tuple[int, list[Piece]]]:
+    """Yield number and pieces of the days after the first turn, in their order, without an end."""
+
+    def work(index: int) -> tuple[int, list[Piece]]:
+        copy, number = divmod(index, len(source.files))
+        of, key = source.files[number], shuffle_key(parameters, number, copy)
+        with opened(root, of) as members:
+            size_bytes = parameters.size_requested_bytes
+            return index, list(_measured(members, of, source, size_bytes, key))
+
+    following, waiting = len(source.files), dict[int, list[Piece]]()
+    for index, measured in run_parallel(itertools.count(following), work, processes):
+        waiting[index] = measured
+        while following in waiting:
+            yield following, waiting.pop(following)
+            following += 1
+
+
+def _measured(
+    members: list[IO[bytes]],
+    of: SourceFile,
+    source: Source,
+    size_bytes: int,
+    key: ShuffleKey | None,
+) -> Iterator[Piece]:
+    """Yield the pieces of a day as the archive keeps them."""
+    piece_rows = _piece_rows(size_bytes)
+    counts = piece_counts(of.samples, piece_rows, key)
+    if source.compression == "stored":
+        yield from ((rows, tuple(rows * one.row_bytes for one in ARRAYS)) for rows in counts)
+        return
+    streams = [pieces(member, n, of.samples, piece_rows, key) for n, member in enumerate(members)]
+    for rows, *together in zip(counts, *streams, strict=True):
+        yield rows, tuple(len(kept(one, source.compression)) + _SLACK_BYTES for one in together)
+
+
+def _until(
+    left: int, index: int, measured: Iterable[Piece], size_bytes: int, source: Source
+) -> MadeDay:
+    """Return the day of as many pieces as reach a size, or of all."""
+    ends = 0 if source.compression == "stored" else LEAST_PADDING + len(DEFLATE_END)
+    rows, totals = 0, [ends] * len(ARRAYS)
+    for count, lengths in measured:
+        rows += count
+        totals = [total + length for total, length in zip(totals, lengths, strict=True)]
+        day = MadeDay(
+            index=index,
+            rows=rows,
+            piece_rows=_piece_rows(size_bytes),
+            arrays_bytes=tuple(totals),
+        )
+        if _bytes(day, source) >= left:
+            break
+    return day
+
+
+def _bytes(day: MadeDay, source: Source) -> int:
+    return sum(part.bytes for part in parts_of(day, source.compression))
+
+
+def _piece_rows(size_bytes: int) -> int:
+    return min(_MOST_ROWS, max(_LEAST_ROWS, size_bytes // _PIECES // _ROW_BYTES))
