@@ -81,6 +81,7 @@ def _reuse_or_repair(
     check_matches(manifest, layout, directory)
     check_unshared(manifest.paths, directory)
     _make_links(layout, directory)
+    _end_journal(directory)  # of a run that was killed after it had written the manifest
     damaged = damage.read(directory)
     if not damaged:
         check_complete(manifest, directory)
@@ -153,8 +154,12 @@ def _write(layout: Layout, content: Content, directory: Path, processes: int, em
         _entropy(done),
         content.allocation(layout, directory),
     )
+    _end_journal(directory)
+
+
+def _end_journal(directory: Path) -> None:
     with writing(directory / JOURNAL_NAME):
-        (directory / JOURNAL_NAME).unlink()
+        (directory / JOURNAL_NAME).unlink(missing_ok=True)
 
 
 def _check_room(layout: Layout, content: Content, directory: Path) -> None:

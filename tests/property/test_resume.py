@@ -62,6 +62,14 @@ def test_resume_after_kill_gives_the_same_manifest(data_set, tmp_path):
     assert killed >= MOMENTS // 2, "the kills came too late to mean anything"
 
 
+def test_killed_after_the_manifest_the_journal_goes(tmp_path):
+    small = data_set("dlrm", 1_000_000, format="bin")
+    subprocess.run(command(small, tmp_path), check=True, stdout=subprocess.PIPE)
+    (tmp_path / JOURNAL_NAME).write_text("{}\n", encoding="utf-8")
+    subprocess.run(command(small, tmp_path), check=True, stdout=subprocess.PIPE)
+    assert leftovers(tmp_path) == set()
+
+
 def test_writers_die_with_the_process_that_started_them(tmp_path):
     arguments = command(LARGE, tmp_path / "set")
     child = subprocess.Popen(arguments, stdout=subprocess.PIPE, start_new_session=True)
