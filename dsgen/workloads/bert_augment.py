@@ -26,7 +26,7 @@ Places = NDArray[np.int64]
 
 _SEP: Final = 102
 _BATCH_BYTES: Final = 2**20
-_LONGEST_BYTES: Final = 2**24
+_LONGEST_BYTES: Final = 2**23
 # Up to so many words the orders are counted through; beyond, drawn ones never come twice.
 _FEW_WORDS: Final = 20
 # A key to sort by: the record in its batch, a hash, the word in its batch.
@@ -121,6 +121,8 @@ def _move(
     place = _spread(first, end - first)
     text = data[place]
     token_ends = np.flatnonzero(text < 0x80) + 1
+    if not token_ends.size:
+        raise ValueError("a record whose input_ids are no varints")
     list_ends = np.cumsum(end - first)
     upto = np.searchsorted(token_ends, list_ends, side="right")
     counts = np.diff(upto, prepend=0)

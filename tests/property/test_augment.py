@@ -28,7 +28,7 @@ from dsgen.scale import Scaled, scale_into
 from dsgen.segments import blocks_of
 from dsgen.source import SOURCE_NAME, read_source
 from dsgen.verify import verify
-from dsgen.workloads import dlrm_measure
+from dsgen.workloads import bert_augment, dlrm_measure
 from dsgen.workloads.dlrm_shuffle import BLOCK_ROWS, part_at
 from dsgen.write import generate
 from tests.property.strategies import data_set
@@ -435,6 +435,17 @@ def test_bert_records_that_are_none_are_refused(bad, what, tmp_path):
     good = example(list(range(101, 131)), [1] * 30)
     with pytest.raises(DataSetError, match=what):
         scaled_records(tmp_path, [good, bad, good], 2_000)
+
+
+def test_bert_varints_without_an_end_are_refused():
+    endless = [tfrecord.feature("input_mask", "int64", b"\1" * 9)]
+    endless += [tfrecord.feature("input_ids", "int64", b"\xff" * 9)]
+    record = tfrecord.example(endless)
+    data = np.frombuffer(tfrecord.frame_header(len(record)) + record + bytes(4), np.uint8).copy()
+    places = np.array([0, len(data)])
+    data[-4:] = bert_augment._footers(data, places)[0]
+    with pytest.raises(ValueError, match="no varints"):
+        bert_augment._shuffle(data, 0, places, np.uint64(1), 1)
 
 
 def test_bert_damage_is_not_given_a_new_crc(made, tmp_path):
