@@ -17,7 +17,7 @@ from dsgen.journal import Written
 from dsgen.layout import Layout, PlannedFile, Segment
 from dsgen.manifest import Allocation
 from dsgen.sink import SegmentSink, measure
-from dsgen.source import Source
+from dsgen.source import Source, unchanged
 from dsgen.workloads import Blocks, dlrm_cut
 
 _FICLONERANGE: Final = 0x4020940D
@@ -51,11 +51,12 @@ class CloneSink:
         if not is_shared(planned) or not _reaches_end(planned, segment, self._source):
             return self._writes.write(path, file, segment, blocks)
         written = measure(file, segment, blocks)
-        of = self._root / self._source.files[planned.key].path
-        try:
-            _share(of, path, segment)
-        except OSError as error:
-            raise unwritten(error, path) from error
+        # What was measured and what is shared are the same: checked after both.
+        with unchanged(self._root, self._source.files[planned.key]) as of:
+            try:
+                _share(of, path, segment)
+            except OSError as error:
+                raise unwritten(error, path) from error
         return written
 
 
@@ -64,16 +65,24 @@ def is_shared(file: PlannedFile) -> bool:
     return file.role != "sidecar" and not dlrm_cut.is_made(file)
 
 
-def check_cloneable(root: Path, layout: Layout, source: Source, output: Path) -> None:
-    """Refuse what cannot share blocks: a file system that has none to share, or two of them.
+def check_within(source: Source, lengths: Iterable[tuple[int, int]]) -> None:
+    """Refuse files that are longer than what they would share blocks with.
 
     Raises:
-        UsageError: it cannot.
+        UsageError: one is; `lengths` has the numbers of their sources, and theirs.
     """
-    for file in layout.files:
-        if file.role != "sidecar" and file.bytes > source.files[file.key].bytes:
+    for number, size_bytes in lengths:
+        if size_bytes > source.files[number].bytes:
             what = f"{source.workload} {source.format} beyond its own length shares no blocks"
-            raise UsageError(what, where=file.path, then=_THEN)
+            raise UsageError(what, where=source.files[number].path, then=_THEN)
+
+
+def check_cloneable(root: Path, source: Source, output: Path) -> None:
+    """Refuse a file system that has no blocks to share, or two of them.
+
+    Raises:
+        UsageError: it is so.
+    """
     existing = next(one for one in (output.absolute(), *output.absolute().parents) if one.exists())
     of = root / source.files[0].path
     if of.stat().st_dev != existing.stat().st_dev:
@@ -116,18 +125,14 @@ def _reaches_end(file: PlannedFile, segment: Segment, source: Source) -> bool:
     return not is_last or file.bytes == source.files[file.key].bytes
 
 
-def _share(source: Path, path: Path, segment: Segment) -> None:
+def _share(of: int, path: Path, segment: Segment) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    of = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    to = os.open(path, flags, 0o644)
     try:
-        to = os.open(path, flags, 0o644)
-        try:
-            _ficlonerange(of, to, segment.offset_bytes, segment.bytes)
-            os.fsync(to)
-        finally:
-            os.close(to)
+        _ficlonerange(of, to, segment.offset_bytes, segment.bytes)
+        os.fsync(to)
     finally:
-        os.close(of)
+        os.close(to)
 
 
 def _ficlonerange(source: int, destination: int, offset_bytes: int, size_bytes: int) -> None:

@@ -84,14 +84,31 @@ def check_capacity(size_bytes: int, directory: Path) -> None:
     Raises:
         PathError: it is larger than the file system below `directory`.
     """
-    path = directory.absolute()
-    existing = next(one for one in (path, *path.parents) if one.exists())
-    room = os.statvfs(existing)
+    room = _room(directory)
     total_bytes = room.f_blocks * room.f_frsize
     if size_bytes > total_bytes:
         what = f"{format_size(size_bytes)} asked for, {format_size(total_bytes)} in all"
         then = "ask for a smaller size, or name a larger file system"
         raise PathError(f"too little space: {what}", where=str(directory), then=then)
+
+
+def check_inodes(files: int, directory: Path) -> None:
+    """Refuse more files than the whole file system can have, before they are planned.
+
+    Raises:
+        PathError: there are more.
+    """
+    room = _room(directory)
+    # File systems without a fixed table of inodes report none at all.
+    if room.f_files and files > room.f_files:
+        what = f"{files:,} files needed, {room.f_files:,} inodes in all"
+        then = "ask for a smaller size, or name a larger file system"
+        raise PathError(f"too few inodes: {what}", where=str(directory), then=then)
+
+
+def _room(directory: Path) -> os.statvfs_result:
+    path = directory.absolute()
+    return os.statvfs(next(one for one in (path, *path.parents) if one.exists()))
 
 
 def _allocated_bytes(directory: Path, path: str) -> int | None:

@@ -66,7 +66,12 @@ class FeedrateError(Exception):
         self.where = where
         self.then = then
         message = f"{what}: {where}" if where else what
-        super().__init__(f"{message}; {then}" if then else message)
+        super().__init__(_one_line(f"{message}; {then}" if then else message))
+
+
+def _one_line(message: str) -> str:
+    """Return a message with what would break its line, such as a name can have, escaped."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in message)
 
 
 class DsgenError(FeedrateError):

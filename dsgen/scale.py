@@ -7,17 +7,18 @@ of the input, which is kept beside it.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, get_args
 
 from dsgen import augmented, copied
-from dsgen.clone import CloneSink, allocation_of, check_cloneable, is_shared
+from dsgen.clone import CloneSink, allocation_of, check_cloneable, check_within, is_shared
 from dsgen.content import Sink
-from dsgen.directory import check_capacity
+from dsgen.directory import check_capacity, check_inodes
 from dsgen.errors import DataSetError, UsageError
 from dsgen.events import Emit, notice
-from dsgen.input import check_apart, find_input, held
+from dsgen.input import Input, check_apart, find_input, held
 from dsgen.journal import Written, read_journal
 from dsgen.layout import COUNTED, Layout, Parameters, PlannedFile
 from dsgen.manifest import MANIFEST_NAME, Allocation, read_manifest
@@ -45,7 +46,10 @@ class Scaled:
         return "scale"
 
     def begin(self, directory: Path) -> None:
-        """Keep the listing of the input."""
+        """Keep the listing of the input, unless it is there."""
+        with suppress(DataSetError):
+            if read_source(directory) == self.source:
+                return
         write_source(directory, self.source)
 
     def takes_room(self, layout: Layout, file: PlannedFile) -> bool:
@@ -130,8 +134,7 @@ def scale_into(
         raise UsageError("a seed is not negative", where=str(seed), then="give 0 or more")
     check_apart(input_path.resolve(), output.resolve())
     found = find_input(input_path, workload)
-    if mode != "clone":
-        check_capacity(size_bytes, output)
+    check_size(found, mode, size_bytes, output)
     with held(found.root):
         parameters = found.parameters(mode=mode, size_bytes=size_bytes, seed=seed)
         kind = SOURCES[workload][found.source.format]
@@ -144,7 +147,8 @@ def scale_into(
         for line in _lines(layout, source, found.ignored):
             emit(notice(line))
         if mode == "clone":
-            check_cloneable(found.root, layout, source, output)
+            data = (file for file in layout.files if file.role != "sidecar")
+            check_within(source, ((file.key, file.bytes) for file in data))
         generate(
             layout,
             output,
@@ -152,6 +156,28 @@ def scale_into(
             emit=emit,
             content=Scaled(root=found.root, source=source),
         )
+
+
+def check_size(found: Input, mode: Mode, size_bytes: int, output: Path) -> None:
+    """Refuse what is too large, or cannot be had, before millions of files are planned.
+
+    Raises:
+        PathError: the file system is too small, or has too few inodes.
+        UsageError: blocks cannot be shared.
+    """
+    source = found.source
+    if mode == "clone":
+        check_cloneable(found.root, source, output)
+    else:
+        check_capacity(size_bytes, output)
+    if source.files[0].file_class in ("line", "row"):  # one file, however long
+        if mode == "clone":
+            check_within(source, [(0, size_bytes)])
+        return
+    turn_bytes = sum(file.bytes for file in source.files)
+    # Of bert the evaluation file comes once; of imseg all cases may evaluate.
+    turn_files = max(1, len(source.of_role("train")))
+    check_inodes(size_bytes // turn_bytes * turn_files, output)
 
 
 def _begun(output: Path, parameters: Parameters) -> Source | None:
@@ -164,9 +190,11 @@ def _begun(output: Path, parameters: Parameters) -> Source | None:
     else:
         return None
     try:
-        return read_source(output) if found == parameters else None
+        source = read_source(output) if found == parameters else None
     except DataSetError:  # it can be looked for again
         return None
+    is_same = source is not None and source.crc32c == parameters.source_crc32c
+    return source if is_same else None
 
 
 def _lines(layout: Layout, source: Source, ignored: int) -> list[str]:

@@ -23,6 +23,7 @@ SOURCE_NAME: Final = ".feedrate-source.json"
 FORMAT_VERSION: Final = 1
 
 _CHANGED: Final = "leave the input alone, then remove the scaled data set and scale again"
+_RENEWED: Final = "repeat the command that made the data set, which writes it again"
 _DAMAGED: Final = "leave it out of the input, or make it again"
 
 
@@ -197,15 +198,16 @@ def _check_same(descriptor: int, path: Path, file: SourceFile) -> None:
 
 
 def write_source(directory: Path, source: Source) -> None:
-    """Write the listing into a scaled data set's directory, flushed.
+    """Write the listing into a scaled data set's directory, flushed: a line, and its CRC32C.
 
     Raises:
         PathError: it cannot be written.
     """
+    text = json.dumps(asdict(source), separators=(",", ":"))
     path, temporary = directory / SOURCE_NAME, directory / f"{SOURCE_NAME}.partial"
     with writing(path):
         with temporary.open("w", encoding="utf-8") as stream:
-            stream.write(json.dumps(asdict(source), separators=(",", ":")))
+            stream.write(f"{text}\n{_checksum(text)}\n")
             stream.flush()
             os.fsync(stream.fileno())
         temporary.rename(path)
@@ -219,18 +221,24 @@ def read_source(directory: Path) -> Source:
     """
     path = directory / SOURCE_NAME
     try:
-        document = json.loads(path.read_text("utf-8"))
-        return _from_document(document)
+        text, checksum = path.read_text("utf-8").splitlines()
+        if checksum != _checksum(text):
+            raise ValueError("another CRC of its text")
+        return _from_document(json.loads(text))
     except FileNotFoundError as error:
-        then = "restore it, or scale again into another directory"
+        then = _RENEWED
         what = "the listing of the input is missing"
         raise DataSetError(what, where=str(path), then=then) from error
     except OSError as error:
         then = "check the directory's rights"
         raise PathError(f"cannot read ({error.strerror})", where=str(path), then=then) from error
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        then = "restore it, or scale again into another directory"
+        then = _RENEWED
         raise DataSetError("malformed listing", where=str(path), then=then) from error
+
+
+def _checksum(text: str) -> str:
+    return f"{google_crc32c.value(text.encode()):08x}"
 
 
 def _from_document(document: dict[str, Any]) -> Source:

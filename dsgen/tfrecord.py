@@ -71,8 +71,12 @@ def example(features: Sequence[bytes]) -> bytes:
     return _FIELD_1 + varint(len(joined)) + joined
 
 
-def read_record(stream: IO[bytes]) -> bytes:
+def read_record(stream: IO[bytes], at_most: int | None = None) -> bytes:
     """Return the data of the record at the stream's position.
+
+    Args:
+        stream: to read from.
+        at_most: how long it can be.
 
     Raises:
         ValueError: there is none, or one of its two CRCs is another.
@@ -81,6 +85,8 @@ def read_record(stream: IO[bytes]) -> bytes:
     length = header_length(header)
     if length is None:
         raise ValueError("no header with its CRC")
+    if at_most is not None and length > at_most:
+        raise ValueError("truncated")
     data, footer = stream.read(length), stream.read(FOOTER_BYTES)
     if len(data) < length or len(footer) < FOOTER_BYTES:
         raise ValueError("truncated")
@@ -125,6 +131,8 @@ def first_header(descriptor: int, at: int, file_bytes: int) -> int:
     window = _WINDOW_BYTES
     while at < file_bytes:
         data = os.pread(descriptor, window, at)
+        if not data:
+            raise ValueError("became shorter while it was read")
         for start in range(max(0, len(data) - HEADER_BYTES + 1)):
             # Lengths above 4 GiB are none; this spares nearly all bytes the CRC.
             if data[start + 4 : start + 8] == b"\0\0\0\0" and _leads_on(

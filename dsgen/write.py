@@ -80,6 +80,7 @@ def _reuse_or_repair(
     _check_same(layout.parameters, manifest.parameters, directory, "another data set is here")
     check_matches(manifest, layout, directory)
     check_unshared(manifest.paths, directory)
+    content.begin(directory)
     _make_links(layout, directory)
     _end_journal(directory)  # of a run that was killed after it had written the manifest
     damaged = damage.read(directory)

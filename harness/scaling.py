@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dsgen.__main__ import available_processes
-from dsgen.directory import check_capacity
 from dsgen.input import Input, check_apart, find_input
-from dsgen.scale import Mode
+from dsgen.scale import Mode, check_size
 from dsgen.size import echo_size
 from dsgen.workloads.sources import SOURCES
 from harness.config import Config
@@ -54,8 +53,7 @@ def plan_scaling(config: Config, path: Path, mode: Mode) -> Scaling:
         parts.append(f"s{config.seed}")
     directory = config.data / "-".join(parts)
     check_apart(path, directory.resolve())
-    if mode != "clone":
-        check_capacity(config.size_bytes, config.data)
+    check_size(found, mode, config.size_bytes, config.data)
     return Scaling(path=path, found=found, mode=mode, directory=directory)
 
 

@@ -100,9 +100,11 @@ def _planned(
 
 def _file(root: Path, name: str) -> SourceFile:
     path = root / name
+    role: Role = "eval" if name == _EVALUATION else "train"
+    file = listed(root, name, role=role, file_class="record", samples=COUNTED)
     try:
         with path.open("rb") as stream:
-            data = tfrecord.read_record(stream)
+            data = tfrecord.read_record(stream, file.bytes)
         found = tfrecord.feature_names(data)
     except OSError as error:
         raise unreadable(path, error) from error
@@ -112,8 +114,7 @@ def _file(root: Path, name: str) -> SourceFile:
     if missing := sorted(_FEATURES - found):
         what = f"its first record lacks {', '.join(missing)}"
         raise DataSetError(what, where=str(path), then=_THEN)
-    role: Role = "eval" if name == _EVALUATION else "train"
-    return listed(root, name, role=role, file_class="record", samples=COUNTED)
+    return file
 
 
 def _end_of_record(root: Path, file: SourceFile, least_bytes: int) -> int:

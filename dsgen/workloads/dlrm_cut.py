@@ -7,7 +7,6 @@ deflated a second time when they are written.
 
 import itertools
 import zipfile
-import zlib
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from dsgen.errors import DataSetError
 from dsgen.layout import Compression, Parameters, PlannedFile, even_starts
+from dsgen.npy import MALFORMED, read_npy_header
 from dsgen.npz import DEFLATE_END, empty_blocks
 from dsgen.source import MadeDay, Source, SourceFile, listed, unchanged, unreadable
 from dsgen.workloads.dlrm_npz import deflated_blocks, structure
@@ -32,6 +32,7 @@ _METHODS: Final[dict[int, Compression]] = {
     zipfile.ZIP_STORED: "stored",
     zipfile.ZIP_DEFLATED: "deflate",
 }
+_SHOWN: Final = 100  # of what is wrong with an archive
 _THEN: Final = "leave it out of the input, or make it again"
 
 
@@ -49,11 +50,11 @@ def look(root: Path, name: str) -> tuple[SourceFile, Compression]:
                 shapes, methods = _members(archive)
         except OSError as error:
             raise unreadable(path, error) from error
-        except (zipfile.BadZipFile, NotImplementedError, ValueError, KeyError) as error:
-            what = f"not an archive of X_cat, X_int and y as float64 ({error})"
+        except MALFORMED as error:
+            what = f"not an archive of X_cat, X_int and y as float64 ({str(error)[:_SHOWN]})"
             raise DataSetError(what, where=str(path), then=_THEN) from error
-    rows = shapes[-1][0]
-    if shapes != [array.shape(rows) for array in ARRAYS] or len(methods) > 1:
+    (rows,) = shapes[-1] if len(shapes[-1]) == 1 else (0,)
+    if not rows or shapes != [array.shape(rows) for array in ARRAYS] or len(methods) > 1:
         what = f"arrays of {', '.join(map(str, shapes))} where rows of 26, of 13 and of 1 belong"
         raise DataSetError(what, where=str(path), then=_THEN)
     counted = listed(root, name, role="train", file_class="day", samples=rows, shape=(rows,))
@@ -72,12 +73,10 @@ def _members(archive: zipfile.ZipFile) -> tuple[list[tuple[int, ...]], set[Compr
 
 def _shape(member: IO[bytes]) -> tuple[int, ...]:
     """Return the shape in a member's header, and leave the member at its rows."""
-    if np.lib.format.read_magic(member) != (1, 0):
-        raise ValueError("not .npy of version 1.0")
-    shape, fortran, dtype = np.lib.format.read_array_header_1_0(member)
+    shape, fortran, dtype = read_npy_header(member)
     if dtype != np.dtype("<f8") or fortran:
         raise ValueError(f"{dtype}{' in Fortran order' if fortran else ''}")
-    return tuple(shape)
+    return shape
 
 
 def days(source: Source, size_bytes: int) -> list[PlannedFile]:
@@ -202,8 +201,8 @@ def opened(root: Path, file: SourceFile) -> Iterator[list[IO[bytes]]]:
             yield members
         except OSError as error:
             raise unreadable(path, error) from error
-        except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError) as error:
-            what = f"a damaged archive ({error})"
+        except MALFORMED as error:
+            what = f"a damaged archive ({str(error)[:_SHOWN]})"
             raise DataSetError(what, where=str(path), then=_THEN) from error
 
 

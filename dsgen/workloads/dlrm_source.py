@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from dsgen.copied import turn_bytes
 from dsgen.errors import DataSetError
 from dsgen.layout import COUNTED, Layout, Link, Parameters, PlannedFile, Role, even_starts
+from dsgen.npy import MALFORMED
 from dsgen.source import Source, SourceFile, listed, unchanged, unreadable
 from dsgen.workloads import dlrm_cut, dlrm_measure, dlrm_text_augment
 from dsgen.workloads.dlrm_bin import LINKS, ROW_BYTES, evaluation_rows
@@ -34,6 +35,7 @@ _TEXT: Final = "train.txt"
 _SAMPLE_BYTES: Final = 2**20
 _SAMPLE_ROWS: Final = 4096
 _LARGEST: Final = 2**31
+_SHOWN: Final = 100  # of what is wrong with a line
 _THEN: Final = "leave it out of the input, or make it again"
 
 
@@ -124,14 +126,19 @@ def _text(root: Path, names: list[str]) -> Source:
     lines = start.split(b"\n")
     # The last line of a sample from the beginning may go on, the first of one from the end may
     # have begun before it.
-    lines = (lines[:-1] if file.bytes > len(start) else lines) + end.split(b"\n")[bool(after) :]
-    for line in filter(None, lines):
+    lines = lines[:-1] + end.split(b"\n")[1:] if after else lines
+    if lines and not lines[-1]:  # after the last line end
+        del lines[-1]
+    if not lines:
+        what = f"its first and its last line are longer than {_SAMPLE_BYTES:,} bytes"
+        raise DataSetError(what, where=str(root / name), then=_THEN)
+    for line in lines:
         _check_line(line, root / name)
     return Source(workload="dlrm", format="text", compression="none", files=(file,))
 
 
 def _check_line(line: bytes, path: Path) -> None:
-    fields = line.split(b"\t")
+    fields = line.removesuffix(b"\r").split(b"\t")
     try:
         if len(fields) != COLUMNS:
             raise ValueError(f"{len(fields)} tab-separated fields")
@@ -140,7 +147,8 @@ def _check_line(line: bytes, path: Path) -> None:
         for field in filter(None, fields[CATEGORIES]):
             int(field, 16)
     except ValueError as error:
-        what = f"a line is no click: {error} where a label, 13 integers and 26 categories belong"
+        belongs = "a label, 13 integers and 26 categories belong"
+        what = f"a line is no click: {str(error)[:_SHOWN]} where {belongs}"
         raise DataSetError(what, where=str(path), then=_THEN) from error
 
 
@@ -169,7 +177,11 @@ def _end_of_line(root: Path, file: SourceFile, least_bytes: int) -> int:
 
 
 def _rows(root: Path, names: list[str]) -> Source:
-    real = [name for name in names if not (root / name).is_symlink()]
+    # The reference's own links are other names of the same files.
+    files_of: dict[str, str] = {}
+    for name in sorted(names, key=lambda name: ((root / name).is_symlink(), name)):
+        files_of.setdefault(os.path.realpath(root / name), name)
+    real = sorted(files_of.values())
     tests = [name for name in real if name.endswith("_test.bin")]
     trains = [name for name in real if name not in tests and not name.endswith("_val.bin")]
     for kind, found in (("training", trains), ("test", tests)):
@@ -219,6 +231,8 @@ def _check_values(rows: NDArray[np.int32], counts: tuple[int, ...], path: Path) 
 def _counts_beside(root: Path) -> tuple[int, ...]:
     """Return the categories of each column from the file beside the rows."""
     path = root / CATEGORIES_NAME
+    if path.exists() and not path.is_file():
+        raise DataSetError("not a file", where=str(path), then=_THEN)
     try:
         with np.load(path) as archive:
             counts = tuple(int(count) for count in archive["counts"])
@@ -227,7 +241,7 @@ def _counts_beside(root: Path) -> tuple[int, ...]:
         raise DataSetError("no counts of categories", where=str(path), then=then) from error
     except OSError as error:
         raise unreadable(path, error) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except MALFORMED as error:
         raise DataSetError("no counts in it", where=str(path), then=_THEN) from error
     if len(counts) != CATEGORIES.stop - CATEGORIES.start or not all(
         0 < count <= _LARGEST for count in counts

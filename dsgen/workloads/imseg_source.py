@@ -5,8 +5,10 @@ below 210, so copies are numbered from 210 on, and train.
 """
 
 import itertools
+import math
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -16,6 +18,7 @@ import numpy as np
 
 from dsgen.errors import DataSetError
 from dsgen.layout import Layout, Parameters, PlannedFile, Role, even_starts
+from dsgen.npy import NPY_MAGIC, read_npy_header
 from dsgen.source import Source, SourceFile, listed, unreadable
 from dsgen.workloads.imseg import originals
 
@@ -101,6 +104,7 @@ def _names(source: Source) -> Iterator[str]:
 
 def _file(root: Path, name: str, kind: str, role: Role, *, samples: int) -> SourceFile:
     path = root / name
+    file = listed(root, name, role=role, file_class=kind, samples=samples)
     try:
         with path.open("rb") as stream:
             start = stream.read(128)
@@ -116,21 +120,20 @@ def _file(root: Path, name: str, kind: str, role: Role, *, samples: int) -> Sour
         order = "Fortran" if fortran else "C"
         what = f"{dtype} {shape} in {order} order where {DTYPES[kind]} (1, D, H, W) in C belongs"
         raise DataSetError(what, where=str(path), then=_THEN)
-    file = listed(root, name, role=role, file_class=kind, samples=samples, shape=shape)
-    expected = header_bytes + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    expected = header_bytes + math.prod(shape) * dtype.itemsize
     if file.bytes != expected:
         what = f"{file.bytes:,} bytes where its header says {expected:,}"
         raise DataSetError(what, where=str(path), then=_THEN)
-    return file
+    return replace(file, shape=shape)
 
 
 @lru_cache(maxsize=1024)  # of a million small cases many have the same
 def _header(start: bytes) -> tuple[int, tuple[int, ...], np.dtype[np.generic], bool] | None:
     """Return length, shape, type and whether in Fortran order; None where more bytes are needed."""
-    stream = BytesIO(start)
-    if np.lib.format.read_magic(stream) != (1, 0):
+    if not start.startswith(NPY_MAGIC):
         raise ValueError("another version")
     if len(start) < 10 + int.from_bytes(start[8:10], "little"):
         return None
-    shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+    stream = BytesIO(start)
+    shape, fortran, dtype = read_npy_header(stream)
     return stream.tell(), shape, dtype, fortran

@@ -7,8 +7,10 @@ import sys
 import tempfile
 import threading
 import time
+import zipfile
 from pathlib import Path
 
+import google_crc32c
 import numpy as np
 import pytest
 
@@ -16,6 +18,7 @@ from dsgen.directory import OWN_NAMES
 from dsgen.errors import DataSetError
 from dsgen.input import find_input
 from dsgen.scale import scale_into
+from dsgen.source import SOURCE_NAME
 from tests.property.inputs import EXAMPLES, scaled
 from tests.unit.test_generate_refusals import ROOT, dsgen, refused
 
@@ -154,7 +157,7 @@ def test_a_directory_in_the_place_of_a_volume(given, tmp_path):
     path = next(source.glob("*_x.npy"))
     path.unlink()
     path.mkdir()
-    assert refused(scale("imseg", source, tmp_path / "out"), 6, path.name, "cannot read")
+    assert refused(scale("imseg", source, tmp_path / "out"), 6, path.name, "not a file")
 
 
 @pytest.mark.parametrize(
@@ -168,6 +171,89 @@ def test_records_that_are_none(data, says, given, tmp_path):
     source = given("bert")
     next(source.glob("part-*")).write_bytes(data)
     assert refused(scale("bert", source, tmp_path / "out"), 6, "does not begin with a record", says)
+
+
+@pytest.mark.parametrize(
+    ("workload", "name", "pattern"),
+    [
+        ("imseg", "imseg", "*_x.npy"),
+        ("bert", "bert", "part-*"),
+        ("dlrm", "bin", "day_fea_count.npz"),
+        ("dlrm", "text", "train.txt"),
+    ],
+)
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(workload, name, pattern, given, tmp_path):
+    source = given(name)
+    path = sorted(source.glob(pattern))[0]
+    path.unlink()
+    os.mkfifo(path)
+    assert refused(scale(workload, source, tmp_path / "out"), 6, "not a file", path.name)
+
+
+def npy(header):
+    text = header.encode() + b"\n"
+    return b"\x93NUMPY\1\0" + len(text).to_bytes(2, "little") + text
+
+
+# What numpy answers by other than a ValueError, and a shape whose product is beyond 64 bits.
+ODD_HEADERS = [
+    "{'descr': (",
+    "{1: 2, 'a': 3}",
+    "{[]: 2}",
+    "{'descr': (), 'fortran_order': False, 'shape': (1, 4, 4, 4)}",
+    f"{'-' * 9000}1",
+]
+
+
+@pytest.mark.parametrize("header", [header[:60] for header in ODD_HEADERS])
+def test_headers_that_are_none(header, given, tmp_path):
+    whole = next(one for one in ODD_HEADERS if one.startswith(header))
+    source = given("imseg")
+    path = sorted(source.glob("*_x.npy"))[0]
+    path.write_bytes(npy(whole) + bytes(256))
+    assert refused(scale("imseg", source, tmp_path / "out"), 6, "not a .npy file of version 1.0")
+    source = given("npz")
+    path = source / "day_0_reordered.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("X_cat", "X_int", "y"):
+            archive.writestr(f"{name}.npy", npy(whole))
+    assert refused(scale("dlrm", source, tmp_path / "out"), 6, "not an archive of X_cat, X_int")
+
+
+@pytest.mark.parametrize("extent", [10**30, 2**62 + 1])
+def test_a_volume_of_more_than_there_can_be(extent, given, tmp_path):
+    source = given("imseg")
+    path = sorted(source.glob("*_x.npy"))[0]
+    shape = f"(1, {extent}, 4, 4)"
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}"
+    path.write_bytes(npy(header) + bytes(256))
+    done = scale("imseg", source, tmp_path / "out")
+    assert refused(done, 6, path.name, "where its header says")
+
+
+def test_a_header_that_python_2_wrote_is_taken_in_silence(tmp_path):
+    source = tmp_path / "in"
+    source.mkdir()
+    header = "{'descr': '<f4', 'fortran_order': False, 'shape': (1L, 4L, 4L, 4L), }"
+    (source / "case_00000_x.npy").write_bytes(npy(header) + bytes(256))
+    np.save(source / "case_00000_y.npy", np.zeros((1, 4, 4, 4), "u1"))
+    done = scaled("imseg", source, tmp_path / "out", 1000)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_name_that_would_break_the_line(tmp_path):
+    (tmp_path / "a\nb.txt").write_bytes(b"no click\n")
+    done = scale("dlrm", tmp_path / "a\nb.txt", tmp_path / "out")
+    assert refused(done, 6, "a line is no click", r"a\nb.txt")
+
+
+def test_a_record_longer_than_its_file(given, tmp_path):
+    from dsgen import tfrecord
+
+    source = given("bert")
+    path = sorted(source.glob("part-*"))[0]
+    path.write_bytes(tfrecord.frame_header(2**62) + bytes(100))
+    assert refused(scale("bert", source, tmp_path / "out"), 6, "truncated", path.name)
 
 
 def test_records_of_something_else(given, tmp_path):
@@ -221,6 +307,32 @@ def test_text_of_nothing(tmp_path):
     assert refused(scale("dlrm", tmp_path / "train.txt", tmp_path / "out"), 6, "empty")
 
 
+CLICK = b"\t".join([b"1"] * 14 + [b"ab12"] * 26)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (b"\n\n", "1 tab-separated fields"),
+        ((CLICK + b"\n") * 20 + b"\n", "1 tab-separated fields"),
+        (b"x" * 3_000_000, "longer than 1,048,576 bytes"),
+        (CLICK + b"0" * 3_000_000 + b"\n", "longer than 1,048,576 bytes"),
+        (b"\t".join([b"z" * 500_000] + [b"1"] * 39), "invalid literal"),
+    ],
+)
+def test_text_with_lines_that_are_none(text, says, tmp_path):
+    (tmp_path / "train.txt").write_bytes(text)
+    done = scale("dlrm", tmp_path / "train.txt", tmp_path / "out")
+    assert refused(done, 6, says)
+    assert len(done.stderr) < 1000
+
+
+def test_text_with_carriage_returns_after_empty_fields(tmp_path):
+    (tmp_path / "train.txt").write_bytes((b"\t".join([b"1"] * 14 + [b""] * 26) + b"\r\n") * 20)
+    done = scaled("dlrm", tmp_path / "train.txt", tmp_path / "out", 2000)
+    assert done.returncode == 0, done.stderr
+
+
 def test_rows_that_are_not_whole(given, tmp_path):
     source = given("bin")
     path = source / "preprocessed.bin"
@@ -246,7 +358,32 @@ def test_rows_without_counts(given, tmp_path):
     assert refused(scale("dlrm", source, tmp_path / "out"), 6, "no counts of categories")
 
 
-@pytest.mark.parametrize("damage", ["cut", "other", "type", "rows"])
+@pytest.mark.parametrize("damage", ["nothing", "zip", "number", "large"])
+def test_counts_that_are_none(damage, given, tmp_path):
+    source = given("bin")
+    path = source / "day_fea_count.npz"
+    if damage == "nothing":
+        path.write_bytes(b"")
+    elif damage == "zip":
+        path.write_bytes(b"PK\3\4 and no archive")
+    elif damage == "number":
+        np.savez(path, counts=np.full(26, np.inf))
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            header = f"{{'descr': '<i8', 'fortran_order': False, 'shape': ({2**55},)}}"
+            archive.writestr("counts.npy", npy(header))
+    assert refused(scale("dlrm", source, tmp_path / "out"), 6, "no counts in it", path.name)
+
+
+def test_rows_behind_links(given, tmp_path):
+    (tmp_path / "in").mkdir()
+    for path in given("bin").iterdir():
+        (tmp_path / "in" / path.name).symlink_to(path)
+    done = scale("dlrm", tmp_path / "in", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("damage", ["cut", "other", "type", "rows", "none", "scalar", "locked"])
 def test_days_that_are_none(damage, given, tmp_path):
     source = given("npz")
     path = source / "day_3_reordered.npz"
@@ -256,8 +393,17 @@ def test_days_that_are_none(damage, given, tmp_path):
         np.savez(path, a=np.zeros(3))
     elif damage == "type":
         np.savez(path, X_cat=np.zeros((5, 26), "<i4"), X_int=np.zeros((5, 13)), y=np.zeros(5))
-    else:
+    elif damage == "rows":
         np.savez(path, X_cat=np.zeros((5, 26)), X_int=np.zeros((4, 13)), y=np.zeros(5))
+    elif damage == "none":
+        np.savez(path, X_cat=np.zeros((0, 26)), X_int=np.zeros((0, 13)), y=np.zeros(0))
+    elif damage == "scalar":
+        np.savez(path, X_cat=np.zeros((5, 26)), X_int=np.zeros((5, 13)), y=np.float64(1))
+    else:
+        data = bytearray(path.read_bytes())
+        for mark, flags in ((b"PK\1\2", 8), (b"PK\3\4", 6)):
+            data[data.find(mark) + flags] |= 1
+        path.write_bytes(data)
     done = scale("dlrm", source, tmp_path / "out")
     assert refused(done, 6, path.name)
     assert "archive of X_cat, X_int and y" in done.stderr or "where rows of 26" in done.stderr
@@ -376,3 +522,52 @@ def test_the_original_script_has_its_flags(given, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "preprocessed.bin").stat().st_size == 40_000_000
+
+
+def damaged_listing(damage, path):
+    text, _ = path.read_text().splitlines()
+    if damage == "missing":
+        path.unlink()
+    elif damage == "edited":
+        path.write_text(path.read_text().replace('"bytes":', '"bytes":1', 1))
+    else:
+        other = {"types": text.replace('"bytes":', '"bytes":null,"x":'), "none": "null"}[damage]
+        path.write_text(f"{other}\n{google_crc32c.value(other.encode()):08x}\n")
+
+
+@pytest.mark.parametrize("damage", ["missing", "edited", "types", "none"])
+@pytest.mark.parametrize(
+    ("workload", "name"), [("imseg", "imseg"), ("bert", "bert"), ("dlrm", "bin")]
+)
+def test_a_listing_is_refused_unless_it_is_whole_and_written_again(
+    damage, workload, name, given, tmp_path
+):
+    source, output = given(name), tmp_path / "out"
+    assert scale(workload, source, output).returncode == 0
+    before = (output / SOURCE_NAME).read_bytes()
+    damaged_listing(damage, output / SOURCE_NAME)
+    done = dsgen("verify", output)
+    assert refused(done, 6, "listing", "repeat the command that made the data set")
+    assert scale(workload, source, output).returncode == 0
+    assert (output / SOURCE_NAME).read_bytes() == before
+    assert dsgen("verify", output).returncode == 0
+
+
+@pytest.mark.parametrize(("workload", "name"), [("imseg", "imseg"), ("dlrm", "text")])
+def test_a_clone_of_any_size_is_refused_at_once(workload, name, given, tmp_path):
+    # Where blocks can be shared, there are too few inodes, or text is beyond its own length.
+    done = scaled(workload, given(name), tmp_path / "out", 10**20, "--mode", "clone")
+    assert refused(done, 7 if "inodes" in done.stderr else 2, "")
+    assert nothing_in(tmp_path / "out")
+
+
+def test_more_files_than_inodes_are_refused_before_they_are_planned(tmp_path):
+    source = tmp_path / "in"
+    source.mkdir()
+    np.save(source / "case_00500_x.npy", np.zeros((1, 1, 1, 1), "<f4"))
+    np.save(source / "case_00500_y.npy", np.zeros((1, 1, 1, 1), "u1"))
+    room = os.statvfs(tmp_path)
+    if not room.f_files or 261 * room.f_files > 2 * room.f_blocks * room.f_frsize:
+        pytest.skip("a file system with enough inodes")
+    done = scaled("imseg", source, tmp_path / "out", 261 * room.f_files)
+    assert refused(done, 7, "too few inodes")
