@@ -215,7 +215,8 @@ def test_a_lost_daemon_is_one_clear_error(job, run_id, tmp_path, monkeypatch, cl
     # What a result says of the engine is known without it.
     assert remote.facts()["version"] == client.version()["Version"]
     # The real daemon still has the container, which carries our labels.
-    (left,) = client.containers.list(filters={"label": f"feedrate.run={run_id}"})
+    # Its first line may be read before the daemon says that it runs.
+    (left,) = client.containers.list(all=True, filters={"label": f"feedrate.run={run_id}"})
     left.remove(force=True)
 
 
