@@ -11,7 +11,6 @@ from dsgen import clone
 from dsgen.choices import Wanted
 from dsgen.errors import UsageError
 from dsgen.input import find_input
-from dsgen.layout import Layout
 from dsgen.manifest import read_manifest
 from dsgen.workloads import plan
 from dsgen.write import generate
@@ -217,11 +216,8 @@ def test_a_kernel_that_shares_no_blocks_across_mounts_is_named(mine, tmp_path, m
 
     monkeypatch.setattr(clone, "_ficlonerange", across)
     found = find_input(mine, "imseg")
-    parameters = found.parameters(mode="clone", size_bytes=1, seed=0)
     with pytest.raises(UsageError, match="across mounts") as caught:
-        clone.check_cloneable(
-            found.root, Layout(parameters=parameters, files=()), found.source, tmp_path
-        )
+        clone.check_cloneable(found.root, found.source, tmp_path)
     assert "--mode copy" in caught.value.then
 
 
