@@ -135,6 +135,8 @@ def scale_into(
     check_apart(input_path.resolve(), output.resolve())
     found = find_input(input_path, workload)
     check_size(found, mode, size_bytes, output)
+    if mode == "clone":
+        check_cloneable(found.root, found.source, output)
     with held(found.root):
         parameters = found.parameters(mode=mode, size_bytes=size_bytes, seed=seed)
         kind = SOURCES[workload][found.source.format]
@@ -163,12 +165,10 @@ def check_size(found: Input, mode: Mode, size_bytes: int, output: Path) -> None:
 
     Raises:
         PathError: the file system is too small, or has too few inodes.
-        UsageError: blocks cannot be shared.
+        UsageError: text or rows cannot share blocks beyond their own length.
     """
     source = found.source
-    if mode == "clone":
-        check_cloneable(found.root, source, output)
-    else:
+    if mode != "clone":
         check_capacity(size_bytes, output)
     if source.files[0].file_class in ("line", "row"):  # one file, however long
         if mode == "clone":
