@@ -92,6 +92,7 @@ def test_a_dry_run_says_the_layout_and_writes_nothing(mine, scaled, tmp_path):
     ("words", "name"),
     [
         (("--mode", "augment", "--seed", 7), r"imseg-npy-1MB-augment-of-[0-9a-f]{8}-s7"),
+        (("--mode", "clone", "--seed", 7), r"imseg-npy-1MB-clone-of-[0-9a-f]{8}"),
         (("--seed", 7), r"imseg-npy-1MB-copy-of-[0-9a-f]{8}"),
         (("--size", "1000001"), r"imseg-npy-1000001B-copy-of-[0-9a-f]{8}"),
     ],
