@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 try:
@@ -27,20 +28,17 @@ def main(arguments: Sequence[str] | None = None) -> ExitCode:
     parser.add_argument("--seed", type=int, default=1, metavar="INT")
     parser.add_argument("--processes", type=count_argument, default=available_processes())
     options = parser.parse_args(arguments)
-
-    def scaling() -> ExitCode:
-        scale_into(
-            options.workload,
-            options.input_path,
-            options.output_path,
-            size_bytes=options.desired_size,
-            mode=options.mode,
-            seed=options.seed,
-            processes=options.processes,
-            emit=print_event,
-        )
-        return ExitCode.DONE
-
+    scaling = partial(
+        scale_into,
+        options.workload,
+        options.input_path,
+        options.output_path,
+        size_bytes=options.desired_size,
+        mode=options.mode,
+        seed=options.seed,
+        processes=options.processes,
+        emit=print_event,
+    )
     return run_command(scaling)
 
 

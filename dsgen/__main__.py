@@ -119,7 +119,7 @@ def _generate(options: argparse.Namespace, emit: Emit) -> ExitCode:
 
 
 def _scale(options: argparse.Namespace, emit: Emit) -> ExitCode:
-    scale_into(
+    return scale_into(
         options.workload,
         options.input,
         options.output,
@@ -129,7 +129,6 @@ def _scale(options: argparse.Namespace, emit: Emit) -> ExitCode:
         processes=options.processes,
         emit=emit,
     )
-    return ExitCode.DONE
 
 
 def _verify(options: argparse.Namespace, emit: Emit) -> ExitCode:

@@ -40,10 +40,11 @@ def blocks(root: Path, source: Source, file: PlannedFile, segment: int, seed: in
     """
     of = source.files[file.key]
     key = source.workload, source.format
-    augment = _OF_TURNS.get(key) or (_OF_COPIES.get(key) if file.copy else None)
-    if augment is None:
+    if key in _OF_TURNS:
+        return _made(root, of, file, segment, seed, _OF_TURNS[key])
+    if file.copy == 0:
         return copied.blocks(root, of, file, segment)
-    return _made(root, of, file, segment, seed, augment)
+    return _made(root, of, file, segment, seed, _OF_COPIES[key])
 
 
 def check_distinct(root: Path, source: Source, layout: Layout, written: Iterable[Written]) -> None:

@@ -16,7 +16,7 @@ from dsgen import augmented, copied
 from dsgen.clone import CloneSink, allocation_of, check_cloneable, check_within, is_shared
 from dsgen.content import Sink
 from dsgen.directory import check_capacity, check_inodes
-from dsgen.errors import DataSetError, UsageError
+from dsgen.errors import DataSetError, ExitCode, UsageError
 from dsgen.events import Emit, notice
 from dsgen.input import Input, check_apart, find_input, held
 from dsgen.journal import Written, read_journal
@@ -111,7 +111,7 @@ def scale_into(
     seed: int,
     processes: int,
     emit: Emit,
-) -> None:
+) -> ExitCode:
     """Make `output` hold the input, scaled to at least `size_bytes`.
 
     Args:
@@ -158,6 +158,7 @@ def scale_into(
             emit=emit,
             content=Scaled(root=found.root, source=source),
         )
+    return ExitCode.DONE
 
 
 def check_size(found: Input, mode: Mode, size_bytes: int, output: Path) -> None:

@@ -50,11 +50,17 @@ EXAMPLES = [
 ]
 
 
+def make_all(root):
+    """Write the input of every example into a directory of its name."""
+    for example in EXAMPLES:
+        example.make(root / example.name)
+
+
 def words(workload, source, output, size_bytes, *more):
     """Return the command that scales."""
     place = ["--input", str(source), "--output", str(output), "--size", str(size_bytes)]
     command = [sys.executable, "-m", "dsgen", "scale", workload, *place, *map(str, more)]
-    return [*command] if "--processes" in more else [*command, "--processes", "2"]
+    return command if "--processes" in more else [*command, "--processes", "2"]
 
 
 def scaled(workload, source, output, size_bytes, *more):

@@ -7,7 +7,7 @@ import pytest
 
 from dsgen.manifest import read_manifest
 from dsgen.verify import verify
-from tests.property.inputs import EXAMPLES, scaled
+from tests.property.inputs import EXAMPLES, make_all, scaled
 from tests.unit.test_generate_refusals import refused
 
 DISK_BYTES = 2 * 10**9
@@ -25,8 +25,7 @@ def disk(tmp_path_factory):
     mounted.mkdir()
     subprocess.run(["mount", "-o", "loop", image, mounted], check=True)
     try:
-        for example in EXAMPLES:
-            example.make(mounted / example.name)
+        make_all(mounted)
         yield mounted
     finally:
         subprocess.run(["umount", mounted], check=True)

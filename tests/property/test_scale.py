@@ -16,7 +16,7 @@ from dsgen.manifest import MANIFEST_NAME, read_manifest
 from dsgen.source import SOURCE_NAME
 from dsgen.verify import verify
 from dsgen.workloads.imseg import originals
-from tests.property.inputs import EXAMPLES, scaled, words
+from tests.property.inputs import EXAMPLES, make_all, scaled, words
 from tests.property.tfrecords import records
 
 MOMENTS = 6
@@ -27,8 +27,7 @@ EVALUATION = {case.case for case in originals() if case.role == "eval"}
 def inputs(tmp_path_factory):
     """Return name -> directory of an input, each made once."""
     root = tmp_path_factory.mktemp("inputs")
-    for example in EXAMPLES:
-        example.make(root / example.name)
+    make_all(root)
     return root
 
 

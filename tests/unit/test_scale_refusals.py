@@ -19,7 +19,7 @@ from dsgen.errors import DataSetError
 from dsgen.input import find_input
 from dsgen.scale import scale_into
 from dsgen.source import SOURCE_NAME
-from tests.property.inputs import EXAMPLES, scaled
+from tests.property.inputs import make_all, scaled
 from tests.unit.test_generate_refusals import ROOT, dsgen, refused
 
 SIZE = 3_000_000
@@ -29,8 +29,7 @@ SIZE = 3_000_000
 def made(tmp_path_factory):
     """Return name -> directory of a small input."""
     root = tmp_path_factory.mktemp("made")
-    for example in EXAMPLES:
-        example.make(root / example.name)
+    make_all(root)
     return root
 
 
