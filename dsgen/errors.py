@@ -5,10 +5,15 @@ A message is one line of three parts: what happened, where, and what to do next.
 
 import errno
 import os
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
+from typing import Final
+
+# Control characters, surrogates, and what ends a line or a paragraph.
+_BREAKING: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 class ExitCode(IntEnum):
@@ -65,13 +70,21 @@ class FeedrateError(Exception):
         self.what = what
         self.where = where
         self.then = then
-        message = f"{what}: {where}" if where else what
-        super().__init__(_one_line(f"{message}; {then}" if then else message))
+        message = f"{what}: {_one_line(where)}" if where else what
+        super().__init__(f"{message}; {then}" if then else message)
 
 
-def _one_line(message: str) -> str:
-    """Return a message with what would break its line, such as a name can have, escaped."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in message)
+def breaks_line(char: str) -> bool:
+    r"""Return whether a character cannot stand in a message of one line.
+
+    >>> breaks_line("\n"), breaks_line("\udcff"), breaks_line("\u00fc")
+    (True, True, False)
+    """
+    return unicodedata.category(char) in _BREAKING
+
+
+def _one_line(name: str) -> str:
+    return "".join(ascii(char)[1:-1] if breaks_line(char) else char for char in name)
 
 
 class DsgenError(FeedrateError):

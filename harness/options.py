@@ -2,8 +2,8 @@
 
 import difflib
 import math
+import re
 import types
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
-from dsgen.errors import UsageError
+from dsgen.errors import UsageError, breaks_line
 from dsgen.size import parse_size
 from harness.errors import ConfigError
 from harness.worker.spec import Buffer, Cache
@@ -60,8 +60,6 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     json: bool
 
 
-# Control characters, surrogates, and what ends a line or a paragraph.
-_NOT_PLAIN: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 PLAIN_ADVICE: Final = "give a path in UTF-8, without line ends and other control characters"
 
 # A key that people write -> the field, which carries the unit. All others are the same.
@@ -99,7 +97,9 @@ class Layer:
 
     def where(self, key: str) -> str:
         """Return where `key` was set, as a message says it."""
-        return self.place.replace("{key}", key).replace("{flag}", key.replace("_", "-"))
+        said = {"{key}": key, "{flag}": key.replace("_", "-")}
+        # In one pass: a key may look like a place to fill in.
+        return re.sub(r"\{key\}|\{flag\}", lambda found: said[found[0]], self.place)
 
 
 def option_types() -> dict[str, tuple[str, Any]]:
@@ -224,7 +224,7 @@ def is_plain(path: str) -> bool:
     >>> is_plain("/a b/\u00fc"), is_plain("a\nb"), is_plain("nu\udcff")
     (True, False, False)
     """
-    return not any(unicodedata.category(one) in _NOT_PLAIN for one in path)
+    return not any(map(breaks_line, path))
 
 
 def expectation(kind: Any) -> str:
