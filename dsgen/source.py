@@ -20,7 +20,7 @@ from dsgen.layout import Compression, Role
 SOURCE_NAME: Final = ".feedrate-source.json"
 
 # Rises whenever the same input and parameters would give other bytes.
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 
 _CHANGED: Final = "leave the input alone, then remove the scaled data set and scale again"
 _RENEWED: Final = "repeat the command that made the data set, which writes it again"
