@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from dsgen.errors import DataSetError
 from dsgen.manifest import Manifest, ManifestFile
 from dsgen.seed import named_words
-from harness.worker.buffers import Bytes, touched
+from harness.worker.buffers import Bytes, held_bytes, touched
 from harness.worker.io import DataCalls, TracedFile
 from harness.worker.npy import CALLS_PER_FILE, NpyReader
 from harness.worker.order import eval_order, steps_per_epoch, train_batches
@@ -152,7 +152,7 @@ class ImsegReading:
         """A volume and its label, unless each file has its own."""
         if self.spec.buffer == "fresh":
             return 0
-        return self._largest(FileClass.X) + self._largest(FileClass.Y)
+        return sum(held_bytes(self._largest(one)) for one in (FileClass.X, FileClass.Y))
 
     @property
     def slot_bytes(self) -> int:
