@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import multiprocessing
 import os
+import reprlib
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection, wait
@@ -130,7 +131,9 @@ def _outcome(connection: Connection, process: ForkProcess, task: object) -> Any:
         if process.exitcode is not None and process.exitcode < 0:
             how = signal.Signals(-process.exitcode).name
         then = "run the same command again to continue; if it was SIGKILL, check memory"
-        raise WriterDiedError(f"a process died ({how})", where=f"task {task}", then=then) from lost
+        raise WriterDiedError(
+            f"a process died ({how})", where=f"task {reprlib.repr(task)}", then=then
+        ) from lost
     if error is not None:
         raise error
     return outcome
