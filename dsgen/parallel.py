@@ -51,7 +51,8 @@ def run_parallel(
                 for ready in wait(list(crew), _HEED_EVERY_S):
                     connection = cast(Connection, ready)
                     process, task = crew[connection]
-                    yield _outcome(connection, process, task)
+                    outcome = _outcome(connection, process, task)
+                    # The process works again while the caller does something with the outcome.
                     for following in _take(remaining, 1):
                         crew[connection] = (process, following)
                         _send(connection, following)
@@ -60,6 +61,7 @@ def run_parallel(
                         del crew[connection]
                         _send(connection, None)
                         process.join()
+                    yield outcome
         finally:
             _end([process for process, _ in crew.values()])
 
