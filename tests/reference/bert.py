@@ -13,10 +13,14 @@ import json
 import os
 import resource
 import time
-from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import ranks
+
+os.environ |= {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "2"}
+# Before the ranks are forked: until its first operation TensorFlow has no threads to lose.
+import tensorflow as tf
 
 INTEGERS = {
     "input_ids": 512,
@@ -31,25 +35,30 @@ SHUFFLED_RECORDS = 1000
 PARALLEL_BATCHES = 8
 
 
-def features(tf):
+def features():
     """Return what every record holds."""
     fixed = {name: tf.io.FixedLenFeature([count], tf.int64) for name, count in INTEGERS.items()}
     return fixed | {"masked_lm_weights": tf.io.FixedLenFeature([76], tf.float32)}
 
 
-def training(tf, files, batch_size, *, parse, order=None, repeat=True):
-    """Return the batches of these files, in the order of `order` if one is given."""
+def shuffled(files, order=None):
+    """Return the records of these files, which are taken in the order of `order` if given."""
     names = tf.data.Dataset.from_tensor_slices(order or files)
     if order is None:
         names = names.shuffle(len(files))
-    records = names.apply(
+    return names.apply(
         tf.data.experimental.parallel_interleave(
             tf.data.TFRecordDataset, sloppy=True, cycle_length=min(ACTIVE_FILES, len(files))
         )
     ).shuffle(SHUFFLED_RECORDS)
+
+
+def training(files, batch_size, *, parse, order=None, repeat=True):
+    """Return the batches of these files."""
+    records = shuffled(files, order)
     return (records.repeat() if repeat else records).apply(
         tf.data.experimental.map_and_batch(
-            partial(parsed, tf) if parse else tf.identity,
+            parsed if parse else tf.identity,
             batch_size=batch_size,
             num_parallel_batches=PARALLEL_BATCHES,
             drop_remainder=True,
@@ -57,50 +66,68 @@ def training(tf, files, batch_size, *, parse, order=None, repeat=True):
     )
 
 
-def parsed(tf, record):
+def parsed(record):
     """Return the features of a record."""
-    return tf.io.parse_single_example(record, features(tf))
+    return tf.io.parse_single_example(record, features())
 
 
-def evaluation(tf, path, batch_size, steps):
+def evaluation(path, batch_size, steps):
     """Return the first batches of the evaluation file."""
     records = tf.data.TFRecordDataset(str(path)).take(batch_size * steps)
-    return records.map(partial(parsed, tf)).batch(batch_size)
+    return records.map(parsed).batch(batch_size)
 
 
 def train(rank, options):
     """Read the steps of a rank, then its evaluation."""
-    # After the fork, for TensorFlow does not survive one.
-    os.environ |= {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "2"}
-    import tensorflow as tf
-
     files = sorted(map(str, options.data.glob("part-*")))[rank.number :: options.ranks]
     order = None
     if options.orders:
         order = json.loads(options.orders.read_text())[str(rank.number)]
         assert sorted(order) == files
     batches = training(
-        tf,
         files,
         options.batch_size,
         parse=not options.raw,
         order=order,
         repeat=options.steps is not None,
     )
-    wall_s, cpu_s = time.monotonic(), time.process_time()
+    before = usage()
     step = 0
     for step, _ in enumerate(batches, 1):
         rank.compute(f"train-{1:05d}-{step:05d}")
         if step == options.steps:
             break
-    for number, _ in enumerate(
-        evaluation(tf, options.data / "eval_10k", options.eval_batch_size, options.eval_steps), 1
-    ):
+    say(rank, f"{step} steps of {options.batch_size} records", before, usage())
+    path = options.data / "eval_10k"
+    batches = evaluation(path, options.eval_batch_size, options.eval_steps)
+    for number, _ in enumerate(batches, 1):
         rank.mark(f"eval-{1:05d}-{number:05d}")
+
+
+class Usage(NamedTuple):
+    """What a process has used so far; `peak_bytes` is of its memory, code included."""
+
+    wall_s: float
+    cpu_s: float
+    read_bytes: int
+    peak_bytes: int
+
+
+def usage():
+    """Return what this process has used."""
+    counters = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+    peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return Usage(time.monotonic(), time.process_time(), int(counters["rchar"]), peak_bytes)
+
+
+def say(rank, what, before, after):
+    """Print what a rank used."""
+    cpu_s = after.cpu_s - before.cpu_s
+    read_gb = (after.read_bytes - before.read_bytes) / 1e9
     print(
-        f"rank {rank.number}: {step} steps of {options.batch_size} records, "
-        f"{time.monotonic() - wall_s:.2f} s, {time.process_time() - cpu_s:.2f} CPU s, at most "
-        f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB",
+        f"rank {rank.number}: {what}, {read_gb:.3f} GB read in {after.wall_s - before.wall_s:.2f} "
+        f"s, {cpu_s:.2f} CPU s ({cpu_s / read_gb:.2f} a GB), memory {before.peak_bytes / 1e6:.0f} "
+        f"MB before and {after.peak_bytes / 1e6:.0f} MB at most",
         flush=True,
     )
 

@@ -50,12 +50,19 @@ def add_flags(parser):
 
 
 def run(ranks, train, options):
-    """Run `train(rank, options)` in a process for each rank; end with 1 if one of them failed."""
+    """Run `train(rank, options)` for each rank; end with 1 if one of them failed.
+
+    Each is a process of its own; a single one is this process.
+    """
     barrier = CONTEXT.Barrier(ranks)
-    processes = []
-    for number in range(ranks):
-        rank = Rank(number=number, barrier=barrier, step_s=options.step_s, marks=options.marks)
-        processes.append(CONTEXT.Process(target=_train, args=(train, rank, options)))
+    every = [
+        Rank(number=number, barrier=barrier, step_s=options.step_s, marks=options.marks)
+        for number in range(ranks)
+    ]
+    if ranks == 1:
+        train(every[0], options)
+        return
+    processes = [CONTEXT.Process(target=_train, args=(train, rank, options)) for rank in every]
     for process in processes:
         process.start()
     for process in processes:
