@@ -1,6 +1,5 @@
 """The worker makes the calls of np.load, seen by strace, and its rows are those calls."""
 
-import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -10,6 +9,8 @@ import numpy as np
 import pytest
 
 from harness.worker.record import Op
+from tests.reference.calls import compare, recorded_calls
+from tests.reference.strace import OPTIONS, parse
 from tests.unit.worker_run import (
     REPOSITORY,
     command,
@@ -23,66 +24,30 @@ from tests.unit.worker_run import (
 pytestmark = pytest.mark.strace
 
 NP_LOAD = "import sys, numpy; [numpy.load(path) for path in sys.argv[1:]]"
-OPENED = re.compile(r'openat\(AT_FDCWD\S*, "([^"]*\.npy)", (\S+?)(?:, 0\d+)?\) += (\d+)')
-CALL = re.compile(r"(\w+)\((\d+)<([^>]*\.npy)>(?:, )?(.*)\) += (-?\d+|0x\w+)")
 
 
 def strace(tmp_path, arguments):
-    """Return what each process did with each .npy file: path -> [(call, detail, result, own)].
-
-    `own` says whether it was the descriptor that open returned, or its duplicate.
-    """
-    output = tmp_path / "strace"
-    output.mkdir(parents=True)
+    """Return what was done with each .npy file: path -> [Traced]."""
+    tmp_path.mkdir(parents=True, exist_ok=True)
+    log = tmp_path / "strace.log"
     subprocess.run(
-        # One file per process: no call is torn apart by another process's.
-        ["strace", "-ff", "-y", "-e", "trace=%file,%desc", "-o", str(output / "log"), *arguments],
+        ["strace", *OPTIONS, str(log), *arguments],
         cwd=REPOSITORY,
         check=True,
         capture_output=True,
         timeout=120,
     )
-    calls, first = defaultdict(list), {}
-    for log in sorted(output.iterdir()):
-        for line in log.read_text(errors="replace").splitlines():
-            if found := OPENED.match(line):
-                path, flags, descriptor = found.groups()
-                first[path] = descriptor
-                calls[path].append(("openat", flags, "descriptor", True))
-            elif found := CALL.match(line):
-                name, descriptor, path, detail, result = found.groups()
-                own = descriptor == first[path]
-                calls[path].append((*normalised(name, detail, result), own))
-    return calls
+    files = defaultdict(list)
+    with log.open(errors="replace") as lines:
+        for traced in parse(lines).calls:
+            if traced.call.path.endswith(".npy"):
+                files[traced.call.path].append(traced)
+    return files
 
 
-def normalised(name, detail, result):
-    if name == "read":
-        return (name, int(detail.rsplit(", ", 1)[1]), int(result))
-    if name == "fcntl":
-        return (name, detail.split(",")[0], "descriptor" if "DUPFD" in detail else result)
-    if name == "ioctl":
-        return (name, detail.split(",")[0], int(result))
-    return (name, detail if name == "lseek" else "", int(result))
-
-
-def names_of(rows):
-    """Return the system calls that rows stand for."""
-    names = {Op.OPEN: "openat", Op.READ: "read", Op.CLOSE: "close", Op.LSEEK: "lseek"}
-    names |= {Op.FSTAT: "newfstatat", Op.DUP: "fcntl", Op.IOCTL: "ioctl", Op.FCNTL: "fcntl"}
-    return [names[Op(int(row["op"]))] for row in rows]
-
-
-def file_positions(calls):
-    """Return where each read begins: all descriptors of a file share one position."""
-    position, starts = 0, []
-    for name, _, result, _ in calls:
-        if name == "lseek":
-            position = result
-        elif name == "read":
-            starts.append(position)
-            position += result
-    return starts
+def in_detail(traced):
+    """Return calls with their flags, commands and origins, and which descriptor they were on."""
+    return [(one.call, one.detail, one.copy) for one in traced]
 
 
 def training_files(directory):
@@ -107,7 +72,7 @@ def test_a_training_makes_the_calls_of_np_load(tmp_path, data_dir, buffer, loade
     spec = make_spec(tmp_path, data_dir, buffer=buffer, loader_workers=loader_workers)
     made = strace(tmp_path, command(tmp_path, spec))
     for path in paths:
-        assert made[path] == expected[path]
+        assert in_detail(made[path]) == in_detail(expected[path])
 
 
 @pytest.mark.parametrize("buffer", ["reuse", "fresh"])
@@ -118,14 +83,8 @@ def test_rows_are_the_calls(tmp_path, data_dir, buffer):
     files = load_json(spec, "trace/files.json")
     assert len(files) == len(made)
     for number, facts in files.items():
-        own, calls = rows[rows["file"] == int(number)], made[facts["path"]]
-        assert names_of(own) == [name for name, *_ in calls]
-        reads = own[own["op"] == Op.READ]
-        traced = [(asked, got) for name, asked, got, _ in calls if name == "read"]
-        assert list(zip(reads["requested"], reads["returned"], strict=True)) == traced
-        assert reads["offset"].tolist() == file_positions(calls)
-        seeks = own[own["op"] == Op.LSEEK]
-        assert seeks["returned"].tolist() == [got for name, _, got, _ in calls if name == "lseek"]
+        own = recorded_calls(rows[rows["file"] == int(number)], files)
+        assert compare([one.call for one in made[facts["path"]]], own) == ""
 
 
 def test_a_case_is_read_image_first_and_each_file_once(tmp_path, data_dir):
@@ -160,7 +119,7 @@ def test_sizes_follow_the_block_size_of_the_file_system(tmp_path, kind, options)
         expected, paths = np_load_calls(tmp_path / "numpy", data_dir)
         made = strace(tmp_path, command(tmp_path, make_spec(tmp_path, data_dir)))
         for path in paths:
-            assert made[path] == expected[path]
+            assert in_detail(made[path]) == in_detail(expected[path])
         assert np.load(big).dtype == np.float32
     finally:
         subprocess.run(["umount", str(mount)], check=True)

@@ -1,0 +1,90 @@
+"""Calls on files, wherever they were seen, and how two sequences of them differ.
+
+One form for what strace shows and for the rows that our ranks record: a position or a size that
+a call does not have is -1, and the number of a descriptor, which says nothing, is 0.
+"""
+
+from collections import defaultdict
+from itertools import zip_longest
+from typing import NamedTuple
+
+from harness.worker.record import Op
+
+_CONTEXT = 3
+_SHOWN_FILES = 5
+
+
+class Call(NamedTuple):
+    """A system call on a file. `name` is that of an Op in lower case, or the kernel's own."""
+
+    path: str
+    name: str
+    offset: int
+    requested: int
+    returned: int
+
+    def __str__(self):
+        place = f" at {self.offset}" if self.offset >= 0 else ""
+        size = f" of {self.requested}" if self.requested >= 0 else ""
+        return f"{self.path.rsplit('/', 1)[-1]}: {self.name}{place}{size} = {self.returned}"
+
+
+def outcome(name, returned):
+    """Return what a call gave, but for a number of a descriptor or an address: those give 0."""
+    return min(returned, 0) if name in ("open", "dup", "mmap") else returned
+
+
+def recorded_calls(rows, files):
+    """Return the calls of recorded rows; `files` is what files.json holds."""
+    return [_recorded(row, files[str(row["file"])]["path"]) for row in rows]
+
+
+def _recorded(row, path):
+    name = Op(int(row["op"])).name.lower()
+    offset, requested, returned = (int(row[key]) for key in ("offset", "requested", "returned"))
+    return Call(path, name, offset, requested, outcome(name, returned))
+
+
+def by_file(calls):
+    """Return path -> its calls, in their order; the paths in the order of their first call."""
+    files = defaultdict(list)
+    for call in calls:
+        files[call.path].append(call)
+    return dict(files)
+
+
+def compare(reference, ours):
+    """Return where two sequences of calls part, with what went before; empty if they are equal."""
+    pairs = enumerate(zip_longest(reference, ours))
+    number = next((number for number, (one, other) in pairs if one != other), None)
+    if number is None:
+        return ""
+    start = max(0, number - _CONTEXT)
+    lines = [f"call {number + 1} differs ({len(reference)} of the reference, {len(ours)} ours)"]
+    lines += [f"  both       {call}" for call in reference[start:number]]
+    for whose, calls in (("reference", reference), ("ours", ours)):
+        lines += [f"  {whose:10} {call}" for call in calls[number : number + _CONTEXT]]
+        if number >= len(calls):
+            lines.append(f"  {whose:10} no more")
+    return "\n".join(lines)
+
+
+def compare_files(reference, ours):
+    """Return how the calls on each file differ, whatever the order of the files; empty if not.
+
+    For readers that advance many files at once, and are stopped somewhere: of the two sequences
+    of a file one must begin the other, and those of a file that both closed must be equal.
+    """
+    one, other = by_file(reference), by_file(ours)
+    texts = {path: _compare_file(one[path], other[path]) for path in one if path in other}
+    differing = {path: text for path, text in texts.items() if text}
+    lines = [f"{path}: {text}" for path, text in list(differing.items())[:_SHOWN_FILES]]
+    if len(differing) > _SHOWN_FILES:
+        lines.append(f"and {len(differing) - _SHOWN_FILES} more files")
+    return "\n".join(lines)
+
+
+def _compare_file(reference, ours):
+    both_closed = all(calls[-1].name == "close" for calls in (reference, ours))
+    common = None if both_closed else min(len(reference), len(ours))
+    return compare(reference[:common], ours[:common])
