@@ -137,9 +137,17 @@ class DataCalls:
         self._call(Op.LSEEK, file, offset, -1, os.lseek, descriptor, offset, os.SEEK_SET)
 
     def move(self, descriptor: int, file: TracedFile, offset: int, whence: int) -> int:
-        """Move by `offset` as lseek(2) takes it with `whence`, and return the position."""
+        """Move by `offset` as lseek(2) takes it with `whence`, and return the position.
+
+        Raises:
+            OSError: there is no such position, which those who look for something may ask for.
+        """
         known = offset if whence == os.SEEK_SET else -1
-        return int(self._call(Op.LSEEK, file, known, -1, os.lseek, descriptor, offset, whence))
+        arguments = (descriptor, offset, whence)
+        result = self._attempt(Op.LSEEK, file, known, -1, os.lseek, *arguments)
+        if isinstance(result, OSError):
+            raise result
+        return int(result)
 
     def read(
         self, descriptor: int, file: TracedFile, *, offset: int, address: int, size_bytes: int

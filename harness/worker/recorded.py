@@ -62,7 +62,8 @@ class RecordedFile(io.RawIOBase):
 
     def readall(self) -> bytes:
         """Read to the end: what is left and one byte more is asked for, until nothing comes."""
-        left_bytes = self.fstat().st_size - self.tell()
+        position = self.tell()
+        left_bytes = self.fstat().st_size - position
         content = memoryview(bytearray(max(0, left_bytes) + 1))
         filled = 0
         while filled < len(content) and (got_bytes := self.readinto(content[filled:])):
