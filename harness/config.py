@@ -242,6 +242,10 @@ def _contradictions(
     if warmup >= epochs:
         what = f"{warmup} of {epochs} epochs are warm-up: none would be measured"
         refuse("warmup_epochs", what, f"stay below {epochs}")
+    rows = workload == "dlrm" and values.get("format") in ("bin", None)
+    if values.get("shuffle", "none") != "none" and not rows:
+        what = f"only dlrm's rows are read by batches, not {workload}"
+        refuse("shuffle", what, "leave it out, or use dlrm with --format bin")
     if values.get("memory_bytes") and values.get("engine") == "local":
         what = "plain processes cannot be held to a memory limit"
         refuse("memory_bytes", what, "use the docker engine, or no limit")
