@@ -10,10 +10,14 @@ from typing import Final
 from dsgen.errors import DataSetError, UsageError
 from dsgen.manifest import Manifest
 from harness.worker.dlrm_bin import plan_bin
+from harness.worker.dlrm_npz import plan_npz
 from harness.worker.spec import WorkerSpec
 from harness.worker.workload import Reading
 
-FORMATS: Final[dict[str, Callable[[WorkerSpec, Manifest], Reading]]] = {"bin": plan_bin}
+FORMATS: Final[dict[str, Callable[[WorkerSpec, Manifest], Reading]]] = {
+    "bin": plan_bin,
+    "npz": plan_npz,
+}
 
 
 def plan_dlrm(spec: WorkerSpec, manifest: Manifest) -> Reading:

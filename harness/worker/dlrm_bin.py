@@ -28,46 +28,30 @@ from dsgen.manifest import Manifest, ManifestFile
 from dsgen.seed import named_words, permutation
 from dsgen.workloads.dlrm_bin import ROW_BYTES
 from dsgen.workloads.dlrm_counts import CATEGORIES_NAME
-from harness.worker.dlrm_rows import RowCheck, read_counts
+from harness.worker.dlrm_rows import (
+    CALLS_PER_SIDECAR,
+    TEST_BATCH_ROWS,
+    RowBatches,
+    RowCheck,
+    batch_count,
+    check_enough,
+    global_batch,
+    read_counts,
+    sidecar,
+    tests_of,
+)
 from harness.worker.io import DataCalls, Role, TracedFile
-from harness.worker.order import check_steps
 from harness.worker.record import FileClass, Phase
 from harness.worker.recorded import CALLS_PER_OPEN, open_recorded
 from harness.worker.spec import WorkerSpec
 from harness.worker.workload import Batch
 
-TEST_BATCH_ROWS: Final = 16_384
-TEST_BATCHES: Final = 2_048
-
 # A seek and a read. Where batches are no whole blocks, Python reads a block more; where the file
 # ends, it asks once more.
 _CALLS_PER_BATCH: Final = 3
-# Of both files: the size, the file, and the counts, for which numpy makes fewer than 30 calls.
-_OPENING_CALLS: Final = 2 * (1 + CALLS_PER_OPEN + 40)
+# Of both files: the size, the file, and the counts.
+_OPENING_CALLS: Final = 2 * (1 + CALLS_PER_OPEN + CALLS_PER_SIDECAR)
 _THEN: Final = "`verify` the data set, or make it again"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RowBatches:
-    """Batches of neighbouring rows, made when they are asked for.
-
-    Args:
-        order: which batch of the file each of them is.
-        batch_rows: of every batch but the file's last.
-        rows: of the file.
-    """
-
-    order: Sequence[int] | NDArray[np.intp]
-    batch_rows: int
-    rows: int
-
-    def __len__(self) -> int:
-        return len(self.order)
-
-    def __getitem__(self, index: int, /) -> Batch:
-        """Return a batch whose samples are row numbers."""
-        first = int(self.order[index]) * self.batch_rows
-        return Batch(step=index + 1, samples=range(first, min(first + self.batch_rows, self.rows)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,12 +77,12 @@ class RowsReading:
     @property
     def global_batch(self) -> int:
         """Rows of a step."""
-        return self.spec.batch_size * self.spec.accelerators
+        return global_batch(self.spec)
 
     @property
     def batches(self) -> int:
         """Batches of the training file, a short last one included."""
-        return -(-self.train_samples // self.global_batch)
+        return batch_count(self.train_samples, self.global_batch)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -156,8 +140,7 @@ class RowsReading:
     def evaluation(self, epoch: int, rank: int) -> RowBatches:  # noqa: ARG002
         """Return the batches of a test pass: the same for every epoch."""
         rows = 0 if self.test_file is None else self.test_file.size_bytes // ROW_BYTES
-        batches = min(TEST_BATCHES, -(-rows // TEST_BATCH_ROWS))
-        return RowBatches(order=range(batches), batch_rows=TEST_BATCH_ROWS, rows=rows)
+        return tests_of(rows)
 
     def slots(self, count: int) -> list[NDArray[np.int32]]:
         """Return places for `count` batches; each gets the memory that Python read it into."""
@@ -229,42 +212,10 @@ def plan_bin(spec: WorkerSpec, manifest: Manifest) -> RowsReading:
         spec=spec,
         train_file=_rows_file(spec, manifest, "train", 0),
         test_file=_rows_file(spec, manifest, "eval", 1) if manifest.samples_eval else None,
-        counts_file=counts_file(spec, manifest, 2),
+        counts_file=sidecar(spec, manifest, CATEGORIES_NAME, 2),
     )
-    if reading.train_samples < reading.global_batch:
-        what = (
-            f"{reading.train_samples:,} training rows, and a step of {spec.accelerators} "
-            f"accelerators x batch {spec.batch_size} takes {reading.global_batch:,}"
-        )
-        then = "use a larger data set, fewer accelerators or a smaller batch"
-        raise DataSetError(what, where=spec.data_dir, then=then)
-    check_steps(spec, reading.batches)
-    if 0 < spec.eval_from <= spec.epochs and reading.test_file is None:
-        then = "put a file of test rows beside the others, or switch evaluation off"
-        raise DataSetError("no test rows to evaluate", where=spec.data_dir, then=then)
+    check_enough(spec, rows=reading.train_samples, tests=manifest.samples_eval)
     return reading
-
-
-def counts_file(spec: WorkerSpec, manifest: Manifest, number: int) -> TracedFile:
-    """Return the file of counts beside the data, which only some manifests list.
-
-    Raises:
-        DataSetError: there is none.
-    """
-    path = Path(spec.data_dir) / CATEGORIES_NAME
-    listed = [file.bytes for file in manifest.files if file.path == CATEGORIES_NAME]
-    try:
-        size_bytes = listed[0] if listed else path.stat().st_size
-    except OSError as error:
-        what = f"no counts of categories ({error.strerror})"
-        raise DataSetError(what, where=str(path), then=_THEN) from error
-    return TracedFile(
-        id=number,
-        path=str(path),
-        size_bytes=size_bytes,
-        file_class=FileClass.COUNTS,
-        role="sidecar",
-    )
 
 
 def _rows_file(spec: WorkerSpec, manifest: Manifest, role: Role, number: int) -> TracedFile:

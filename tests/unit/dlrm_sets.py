@@ -34,6 +34,27 @@ def make_rows(directory: Path, *, train: int, test: int = 0) -> Path:
     return directory
 
 
+def make_days(directory: Path, rows: list[int], *, compression: str = "deflate") -> Path:
+    """Write a day of each number of rows, both files of counts, and the manifest."""
+    directory.mkdir()
+    save = np.savez_compressed if compression == "deflate" else np.savez
+    files = []
+    for day, (count, arrays) in enumerate(zip(rows, days_of(rows), strict=True)):
+        path = directory / f"day_{day}_reordered.npz"
+        save(path, **arrays)
+        files.append(_entry(path, "train", "day", count))
+    np.savez(directory / "day_day_count.npz", total_per_file=np.array(rows))
+    files.append(_entry(directory / "day_day_count.npz", "sidecar", "counts", 0))
+    _finish(directory, "npz", files, train=sum(rows), evaluation=0, compression=compression)
+    return directory
+
+
+def days_of(rows: list[int]) -> list[dict[str, np.ndarray]]:
+    """Return the arrays of each day in the archive's order; no two rows are alike."""
+    parts = np.split(rows_of(sum(rows)).astype(np.float64), np.cumsum(rows)[:-1])
+    return [{"X_cat": day[:, 14:], "X_int": day[:, 1:14], "y": day[:, 0]} for day in parts]
+
+
 def dlrm_spec(tmp_path: Path, data_dir: Path, **changes):
     """Return a spec of one quick rank that trains dlrm."""
     return make_spec(tmp_path, data_dir, **({"workload": "dlrm", "batch_size": 64} | changes))

@@ -13,7 +13,7 @@ from harness.document import find_builtin, read_document
 from tests.unit.test_harness_refusals import harness, refused
 
 BUILTIN = read_document(find_builtin(Path("/")))
-NAMES = {"bin": "dlrm-bin-20MB-criteo-s1"}
+NAMES = {"bin": "dlrm-bin-20MB-criteo-s1", "npz": "dlrm-npz-20MB-criteo-s1"}
 
 
 @pytest.fixture(scope="module")
@@ -21,9 +21,12 @@ def place(tmp_path_factory):
     """Return where a small data set of each format is."""
     root = tmp_path_factory.mktemp("dlrm")
     for format_, name in NAMES.items():
-        layout = plan("dlrm", size_bytes=20_000_000, seed=1, wanted=Wanted(format=format_))
-        generate(layout, root / "data" / name, processes=2, emit=lambda _: None)
+        generate(layout_of(format_), root / "data" / name, processes=2, emit=lambda _: None)
     return root
+
+
+def layout_of(format_):
+    return plan("dlrm", size_bytes=20_000_000, seed=1, wanted=Wanted(format=format_))
 
 
 def flags(root, *more, format_="bin"):
@@ -61,6 +64,25 @@ def test_bin_from_words_to_a_report(place, shuffle):
     assert "dlrm, 8 x ci" in report
     assert "The workload asks for" in report
     assert "<title>" in report
+
+
+def test_npz_from_words_to_a_report(place):
+    done = harness("train", "dlrm", *flags(place, "--epochs", 2, format_="npz"))
+    result, report = result_of(done)
+    assert result["status"] == "ok"
+    assert result["self_check"]["passed"]
+    rows = [file.samples for file in layout_of("npz").files if file.role == "train"]
+    assert result["coverage"]["samples_used_per_epoch"] == sum(rows[:-1])
+    assert result["coverage"]["samples_dropped_per_epoch"] == 0
+    assert result["coverage"]["steps_per_epoch"] == -(-sum(rows[:-1]) // 8192)
+    assert [epoch["samples"] for epoch in result["epochs"]] == [sum(rows[:-1])] * 2
+    assert [one["samples"] for one in result["evaluation"]] == [-(-rows[-1] // 2)]
+    assert "dlrm, 8 x ci" in report
+
+
+def test_npz_has_no_loader_workers(place):
+    words = flags(place, "--loader-workers", 1, format_="npz")
+    assert refused(harness("train", "dlrm", *words), 2, "days are loaded", "--loader-workers 1")
 
 
 def test_demand_at_8_v100_is_55_mb_a_second(place):
@@ -117,9 +139,8 @@ def test_shuffled_batches_are_of_rows_only(workload, more, tmp_path):
 
 
 def test_a_file_that_was_changed_is_refused_before_the_start(tmp_path):
-    layout = plan("dlrm", size_bytes=20_000_000, seed=1, wanted=Wanted(format="bin"))
     directory = tmp_path / "data" / NAMES["bin"]
-    generate(layout, directory, processes=2, emit=lambda _: None)
+    generate(layout_of("bin"), directory, processes=2, emit=lambda _: None)
     with (directory / "preprocessed.bin").open("r+b") as rows:
         rows.truncate(19_999_999)
     done = harness("train", "dlrm", *flags(tmp_path))

@@ -172,7 +172,7 @@ def test_the_data_set_of_another_workload_is_refused(tmp_path, own):
         (b"", "0 bytes where"),
         ({"counts": COUNTS[:25]}, "not 26 counts"),
         ({"counts": COUNTS - 10}, "not 26 counts"),
-        ({"numbers": COUNTS}, "no counts of categories in it"),
+        ({"numbers": COUNTS}, "no counts in it"),
     ],
 )
 def test_counts_that_are_none_are_refused(tmp_path, own, content, message):
@@ -194,7 +194,7 @@ def test_truncated_counts_are_refused(tmp_path, own):
     for length in (10, len(content) // 2, len(content) - 1):
         path.write_bytes(content[:length])
         describe(own, {path.name: length})
-        with pytest.raises(DataSetError, match="no counts of categories in it"):
+        with pytest.raises(DataSetError, match="no counts in it"):
             read_all(reading(tmp_path, own), Phase.TRAIN)
 
 
