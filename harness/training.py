@@ -1,11 +1,16 @@
 """What a training will do: the worker's order, and the lines that say it before the start."""
 
 from pathlib import Path
+from typing import Final
 
 from harness.config import Config, config_notices
 from harness.dataset import DataSet, planned_manifest
 from harness.worker.spec import WorkerSpec
 from harness.worker.training import plan
+
+_PREPARED: Final = (
+    "        this is what precedes the first training: no accelerator computes, nothing is saved"
+)
 
 
 def worker_spec(config: Config, directory: Path, out: Path) -> WorkerSpec:
@@ -46,5 +51,6 @@ def training_lines(config: Config, data: DataSet) -> list[str]:
     return [
         f"train   {config.accelerators} x {config.profile}, batch {config.batch_size} each{by}, "
         f"{config.epochs} epochs of {reading.steps_per_epoch} steps, cache {config.cache}",
+        *([] if reading.computes else [_PREPARED]),
         *config_notices(config),
     ]

@@ -11,12 +11,14 @@ from dsgen.errors import DataSetError, UsageError
 from dsgen.manifest import Manifest
 from harness.worker.dlrm_bin import plan_bin
 from harness.worker.dlrm_npz import plan_npz
+from harness.worker.dlrm_text import plan_text
 from harness.worker.spec import WorkerSpec
 from harness.worker.workload import Reading
 
 FORMATS: Final[dict[str, Callable[[WorkerSpec, Manifest], Reading]]] = {
     "bin": plan_bin,
     "npz": plan_npz,
+    "text": plan_text,
 }
 
 

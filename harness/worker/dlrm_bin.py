@@ -75,6 +75,11 @@ class RowsReading:
         return 1
 
     @property
+    def computes(self) -> bool:
+        """A batch is trained on."""
+        return True
+
+    @property
     def global_batch(self) -> int:
         """Rows of a step."""
         return global_batch(self.spec)

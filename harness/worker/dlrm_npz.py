@@ -106,6 +106,11 @@ class DaysReading:
         return 1
 
     @property
+    def computes(self) -> bool:
+        """A batch is trained on."""
+        return True
+
+    @property
     def batches(self) -> int:
         """Batches of the training days, a short last one included."""
         return batch_count(self.train_samples, global_batch(self.spec))

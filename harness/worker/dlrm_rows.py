@@ -67,8 +67,14 @@ def tests_of(rows: int) -> RowBatches:
     return RowBatches(order=range(batches), batch_rows=TEST_BATCH_ROWS, rows=rows)
 
 
-def check_enough(spec: WorkerSpec, *, rows: int, tests: int) -> None:
+def check_enough(spec: WorkerSpec, *, rows: int, tests: int, passes: int = 1) -> None:
     """Check that a data set has a whole batch, all steps that are asked for, and test rows.
+
+    Args:
+        spec: for these.
+        rows: for training.
+        tests: test rows.
+        passes: over the training rows in an epoch.
 
     Raises:
         DataSetError: it lacks one of these.
@@ -81,7 +87,7 @@ def check_enough(spec: WorkerSpec, *, rows: int, tests: int) -> None:
         )
         then = "use a larger data set, fewer accelerators or a smaller batch"
         raise DataSetError(what, where=spec.data_dir, then=then)
-    check_steps(spec, batch_count(rows, step))
+    check_steps(spec, passes * batch_count(rows, step))
     if 0 < spec.eval_from <= spec.epochs and not tests:
         then = "use a data set with test rows, or switch evaluation off"
         raise DataSetError("no test rows to evaluate", where=spec.data_dir, then=then)

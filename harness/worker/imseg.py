@@ -75,6 +75,11 @@ class ImsegReading:
         return self.spec.accelerators
 
     @property
+    def computes(self) -> bool:
+        """A batch is trained on."""
+        return True
+
+    @property
     def steps_per_epoch(self) -> int:
         """Full steps of an epoch, or fewer where fewer are asked for."""
         return self.spec.steps or self.full_steps

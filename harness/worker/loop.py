@@ -175,7 +175,7 @@ class Training:
         reading = self._job.reading
         batches: Batches = reading.train(epoch, self._rank) if self._reads() else ()
         steps = reading.steps_per_epoch
-        declared = self._accelerator.declare(epoch, steps)
+        declared = self._accelerator.declare(epoch, steps) if reading.computes else [0] * steps
         rows = self._steps[self._step_count :][: steps + 1]
         self._job.board.enter(self._rank, Activity.TRAIN, epoch, steps)
         look = self._open()

@@ -150,7 +150,7 @@ def _make_directories(out_dir: Path) -> None:
 
 
 def _checkpoint(spec: WorkerSpec, reading: Reading) -> CheckpointWriter | None:
-    if spec.checkpoint_dir is None:
+    if spec.checkpoint_dir is None or not reading.computes:
         return None
     return CheckpointWriter(
         directory=Path(spec.checkpoint_dir),

@@ -47,6 +47,10 @@ class Reading(Protocol):
         """How many ranks read, the first ones. The others have no batches, but take every step."""
 
     @property
+    def computes(self) -> bool:
+        """Whether accelerators compute; where they do not, nothing is trained and saved."""
+
+    @property
     def steps_per_epoch(self) -> int:
         """Steps of an epoch, the same for every rank."""
 

@@ -55,6 +55,16 @@ def days_of(rows: list[int]) -> list[dict[str, np.ndarray]]:
     return [{"X_cat": day[:, 14:], "X_int": day[:, 1:14], "y": day[:, 0]} for day in parts]
 
 
+def make_text(directory: Path, lines: int) -> Path:
+    """Write lines of growing length, and the manifest."""
+    directory.mkdir()
+    path = directory / "train.txt"
+    path.write_text("".join(f"0\t{'7' * (line % 300)}\t{line:08x}\n" for line in range(lines)))
+    files = [_entry(path, "train", "line", lines)]
+    _finish(directory, "text", files, train=lines, evaluation=0)
+    return directory
+
+
 def dlrm_spec(tmp_path: Path, data_dir: Path, **changes):
     """Return a spec of one quick rank that trains dlrm."""
     return make_spec(tmp_path, data_dir, **({"workload": "dlrm", "batch_size": 64} | changes))

@@ -13,7 +13,7 @@ from harness.document import find_builtin, read_document
 from tests.unit.test_harness_refusals import harness, refused
 
 BUILTIN = read_document(find_builtin(Path("/")))
-NAMES = {"bin": "dlrm-bin-20MB-criteo-s1", "npz": "dlrm-npz-20MB-criteo-s1"}
+NAMES = {format_: f"dlrm-{format_}-20MB-criteo-s1" for format_ in ("bin", "npz", "text")}
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,27 @@ def test_npz_from_words_to_a_report(place):
     assert result["coverage"]["steps_per_epoch"] == -(-sum(rows[:-1]) // 8192)
     assert [epoch["samples"] for epoch in result["epochs"]] == [sum(rows[:-1])] * 2
     assert [one["samples"] for one in result["evaluation"]] == [-(-rows[-1] // 2)]
+    assert "dlrm, 8 x ci" in report
+
+
+def test_text_from_words_to_a_report(place):
+    done = harness("train", "dlrm", *flags(place, "--epochs", 2, format_="text"))
+    result, report = result_of(done)
+    assert result["status"] == "ok"
+    assert result["self_check"]["passed"]
+    (file,) = layout_of("text").files
+    assert [epoch["bytes"]["returned"] for epoch in result["epochs"]] == [2 * file.bytes] * 2
+    assert result["coverage"]["steps_per_epoch"] == 2 * -(-file.samples // 8192)
+    assert result["coverage"]["samples_dropped_per_epoch"] == 0
+    # Nothing computes, so nothing can be said of AU: not even that it is 0.
+    assert result["verdict"]["outcome"] == "withheld"
+    assert "no accelerator waits for it; it was read at" in result["verdict"]["sentence"]
+    assert result["metrics"]["au"]["value"] is None
+    assert {own["value"] for own in result["metrics"]["au"]["per_rank"]} == {None}
+    assert result["metrics"]["au_mlperf_style"]["value"] is None
+    assert result["demand"]["bytes_per_s"] is None
+    assert (result["evaluation"], result["checkpoint"]) == ([], None)
+    assert "no accelerator computes, nothing is saved" in done.stderr
     assert "dlrm, 8 x ci" in report
 
 

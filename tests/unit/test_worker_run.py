@@ -234,6 +234,7 @@ class InstantReading:
 
     files = ()
     readers = 2
+    computes = True
     steps_per_epoch = train_samples = 60
     calls_per_batch = calls_per_evaluation_batch = opening_calls = reader_bytes = slot_bytes = 0
 
