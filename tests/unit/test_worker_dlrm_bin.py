@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -10,10 +11,15 @@ import pytest
 from dsgen.described import described
 from dsgen.errors import DataSetError
 from dsgen.manifest import read_manifest
+from harness.analysis.causes import find_causes
+from harness.analysis.epoch import epochs_of
+from harness.recordings import read_recording
+from harness.worker import io
 from harness.worker.dlrm import plan_dlrm
 from harness.worker.io import DataCalls
 from harness.worker.record import Op, Phase
 from harness.worker.spec import StepTime
+from harness.worker.training import run_training
 from tests.unit.dlrm_sets import COUNTS, dlrm_spec, make_rows, rows_of
 from tests.unit.worker_run import describe, load, load_json, run_worker
 
@@ -282,3 +288,40 @@ def test_a_bad_row_ends_all_ranks_with_its_line(tmp_path, own):
     [line] = done.stderr.splitlines()
     assert "X_cat 6 is 99, not from 0 to 15" in line
     assert "row 500, column 20" in line
+
+
+def test_the_reader_keeps_little_beside_its_batches(tmp_path):
+    data_dir = make_rows(tmp_path / "data", train=100_000)
+    spec = dlrm_spec(tmp_path, data_dir, batch_size=32_768, epochs=3)
+    done = run_worker(tmp_path, spec)
+    assert (done.returncode, done.stderr) == (0, "")
+    planned = plan_dlrm(spec, read_manifest(data_dir))
+    [rank] = load_json(spec, "worker.json")["ranks"]
+    own_bytes = rank["peak_rss_bytes"] - planned.reader_bytes - planned.slot_bytes
+    print(f"{own_bytes:,} bytes beside its buffers")
+    assert own_bytes < 60_000_000
+
+
+def test_slow_storage_is_blamed_though_most_ranks_read_nothing(tmp_path, data_dir, monkeypatch):
+    read = io._read
+
+    def slow(descriptor, address, size_bytes):
+        time.sleep(0.02)
+        return read(descriptor, address, size_bytes)
+
+    monkeypatch.setattr(io, "_read", slow)
+    spec = dlrm_spec(
+        tmp_path,
+        data_dir,
+        accelerators=4,
+        batch_size=32,
+        epochs=2,
+        step_time=StepTime(mean_s=0.01, sd_s=0),
+    )
+    run_training(spec, lambda _: None)
+    recording = read_recording(tmp_path / "out")
+    causes = find_causes(epochs_of(recording, warmup_epochs=0))
+    # Eight reads of 20 ms an epoch, and one more behind the end; four accelerators wait for each.
+    assert causes.storage_wait_ns > 0.9 * 2 * 9 * 4 * 20_000_000
+    assert causes.share(causes.storage_wait_ns) > 0.5
+    assert causes.share(causes.straggler_ns) < 0.5

@@ -7,6 +7,8 @@ from pathlib import Path
 from harness.worker.record import Op
 from tests.unit.worker_run import REPOSITORY, load, load_json
 
+# A log for each thread: no call is torn apart by another one's.
+STRACE = ("strace", "-ff", "-y", "-s", "0", "-e", "trace=%file,%desc", "-o")
 DATA = re.compile(r".*\.(bin|npz|txt)")
 _BY_PATH = re.compile(r'(openat|newfstatat|stat)\((?:AT_FDCWD[^,]*, )?"([^"]+)", .*\) += (\d+)')
 _BY_DESCRIPTOR = re.compile(r"(\w+)\(\d+<([^>]*)>(?:, )?(.*)\) += (-?\d+)")
@@ -18,9 +20,8 @@ def strace(output: Path, arguments: list[str]) -> list[list[tuple]]:
     Files go by the name that they are opened by, without the directory.
     """
     output.mkdir(parents=True)
-    options = ["-ff", "-y", "-s", "0", "-e", "trace=%file,%desc", "-o", str(output / "log")]
     done = subprocess.run(
-        ["strace", *options, *arguments],
+        [*STRACE, str(output / "log"), *arguments],
         cwd=REPOSITORY,
         check=False,
         capture_output=True,
@@ -28,6 +29,11 @@ def strace(output: Path, arguments: list[str]) -> list[list[tuple]]:
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
+    return calls_of_threads(output)
+
+
+def calls_of_threads(output: Path) -> list[list[tuple]]:
+    """Return the same from the logs that strace left in a directory."""
     threads = [_calls(log.read_text(errors="replace")) for log in sorted(output.iterdir())]
     return [calls for calls in threads if calls]
 
