@@ -8,10 +8,10 @@ import msgspec
 from dsgen.described import manifest_of
 from dsgen.input import holds
 from dsgen.layout import Layout
-from dsgen.manifest import MANIFEST_NAME, Manifest, read_manifest
+from dsgen.manifest import MANIFEST_NAME, Allocation, Manifest, ManifestFile, read_manifest
 from dsgen.size import echo_size, format_size, parse_size
 from dsgen.workloads import WORKLOADS, plan
-from harness.config import Config, checkpoint_below, config_notices
+from harness.config import Config, checkpoint_below
 from harness.errors import ConfigError
 
 
@@ -34,6 +34,34 @@ def planned(config: Config) -> Layout:
     """Return the layout of the configured data set."""
     return plan(
         config.workload, size_bytes=config.size_bytes, seed=config.seed, wanted=config.wanted
+    )
+
+
+def planned_manifest(config: Config) -> Manifest:
+    """Return the manifest that the configured data set will have, without what only bytes tell."""
+    layout = planned(config)
+    return Manifest(
+        parameters=layout.parameters,
+        data_bytes=layout.data_bytes,
+        sidecar_bytes=layout.sidecar_bytes,
+        samples_train=layout.samples("train"),
+        samples_eval=layout.samples("eval"),
+        entropy=None,
+        allocation=Allocation(holes_bytes=None, shared_bytes=None),
+        files=tuple(
+            ManifestFile(
+                path=file.path,
+                role=file.role,
+                file_class=file.file_class,
+                bytes=file.bytes,
+                samples=file.samples,
+                crc32c=None,
+                segments=(),
+            )
+            for file in layout.files
+        ),
+        links=layout.links,
+        crc32c=None,
     )
 
 
@@ -142,18 +170,6 @@ def _own_lines(config: Config, data: DataSet) -> list[str]:
     name = data_set_directory(config).name
     without = "" if (data.directory / MANIFEST_NAME).exists() else ", without a manifest"
     return [f"        DATA itself is the data set{without}: there is no {name} in it"]
-
-
-def training_lines(config: Config, data: DataSet) -> list[str]:
-    """Return what training will do, before it does."""
-    manifest = data.manifest
-    samples = planned(config).samples("train") if manifest is None else manifest.samples_train
-    steps = samples // config.accelerators // config.batch_size
-    return [
-        f"train   {config.accelerators} x {config.profile}, batch {config.batch_size} each, "
-        f"{config.epochs} epochs of {steps} steps, cache {config.cache}",
-        *config_notices(config),
-    ]
 
 
 def sharing_notices(manifest: Manifest) -> list[str]:

@@ -15,7 +15,7 @@ from msgspec import Meta
 from dsgen.errors import UsageError, breaks_line
 from dsgen.size import parse_size
 from harness.errors import ConfigError
-from harness.worker.spec import Buffer, Cache
+from harness.worker.spec import Buffer, Cache, Shuffle
 
 Count = Annotated[int, Meta(ge=1)]
 CountOrZero = Annotated[int, Meta(ge=0)]
@@ -42,11 +42,13 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     profile: str
     batch_size: Count
     epochs: Count
+    steps: CountOrZero
     warmup_epochs: CountOrZero
     eval_from: CountOrZero
     eval_every: Count
     loader_workers: LoaderWorkers
     prefetch_batches: Count
+    shuffle: Shuffle
     buffer: Buffer
     cache: Cache
     checkpoint_bytes: Count

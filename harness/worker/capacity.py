@@ -33,10 +33,13 @@ def rooms_of_rank(
 
     Args:
         spec: of the run.
-        reading: for the batches, and the calls that a sample takes.
-        rank: the first has the most to do.
+        reading: for the batches, and the calls that each takes.
+        rank: the first has the most to do; those that read nothing have none.
         checkpoint_calls: of a checkpoint, which the first rank writes; 0 for none.
     """
+    extra = with_slack(checkpoint_calls) if checkpoint_calls and rank == 0 else 1
+    if rank >= reading.readers:
+        return [Room(rows=extra, marks=extra)]
     workers = max(1, spec.loader_workers)
     readers = [
         rows_of_reader(
@@ -45,11 +48,12 @@ def rooms_of_rank(
             workers=workers,
             train_batches=reading.steps_per_epoch,
             eval_batches=len(reading.evaluation(1, rank)),
-            calls_per_sample=reading.calls_per_sample,
+            calls_per_batch=reading.calls_per_batch,
+            calls_per_evaluation_batch=reading.calls_per_evaluation_batch,
+            opening_calls=reading.opening_calls,
         )
         for worker in range(workers)
     ]
-    extra = with_slack(checkpoint_calls) if checkpoint_calls and rank == 0 else 1
     if spec.loader_workers:
         return [Room(rows=extra, marks=extra), *readers]
     return [Room(rows=readers[0].rows + extra, marks=readers[0].marks + extra)]
@@ -62,25 +66,29 @@ def rows_of_reader(
     workers: int,
     train_batches: int,
     eval_batches: int,
-    calls_per_sample: int,
+    calls_per_batch: int,
+    calls_per_evaluation_batch: int,
+    opening_calls: int,
 ) -> Room:
     """Return the room of one of `workers` readers.
 
     Args:
-        spec: for epochs, batch size and the epochs of evaluation.
+        spec: for epochs and the epochs of evaluation.
         worker: from 0; it reads every workers-th batch.
         workers: readers of the rank, at least 1.
         train_batches: of one epoch.
-        eval_batches: of one evaluation, one sample each.
-        calls_per_sample: calls that reading one sample takes.
+        eval_batches: of one evaluation.
+        calls_per_batch: calls that reading a training batch takes.
+        calls_per_evaluation_batch: likewise of evaluation.
+        opening_calls: calls before the first batch.
     """
     train = len(range(worker, train_batches, workers))
     evaluation = len(range(worker, eval_batches, workers))
     evaluations = evaluates_times(spec.epochs, eval_from=spec.eval_from, eval_every=spec.eval_every)
-    train_calls = train * spec.batch_size * calls_per_sample
-    eval_calls = evaluation * calls_per_sample
-    rows = spec.epochs * train_calls + evaluations * eval_calls
-    marks = max(train_calls, eval_calls) + max(train, evaluation)
+    train_calls = train * calls_per_batch
+    eval_calls = evaluation * calls_per_evaluation_batch
+    rows = opening_calls + spec.epochs * train_calls + evaluations * eval_calls
+    marks = opening_calls + max(train_calls, eval_calls) + max(train, evaluation)
     return Room(rows=with_slack(rows), marks=with_slack(marks))
 
 
@@ -96,17 +104,18 @@ def record_memory_bytes(spec: WorkerSpec, reading: Reading, *, checkpoint_calls:
     """
     rooms = rooms_of_rank(spec, reading, rank=0, checkpoint_calls=checkpoint_calls)
     rows_bytes = sum(3 * room.rows * ROW.itemsize + room.marks * MARK.itemsize for room in rooms)
-    return spec.accelerators * (rows_bytes + _steps_bytes(spec, reading))
+    return reading.readers * rows_bytes + spec.accelerators * _steps_bytes(spec, reading)
 
 
 def record_disk_bytes(spec: WorkerSpec, reading: Reading, *, checkpoint_calls: int) -> int:
     """Return the space that a recording may take, documents included; rows at their most."""
     rooms = rooms_of_rank(spec, reading, rank=0, checkpoint_calls=checkpoint_calls)
-    rows_bytes = sum(room.rows for room in rooms) * ROW.itemsize + _steps_bytes(spec, reading)
+    rows_bytes = sum(room.rows for room in rooms) * ROW.itemsize
     windows_bytes = (2 * spec.epochs + 1) * WINDOW.itemsize
     table_bytes = sum(len(file.path) + _FILE_BYTES for file in reading.files)
-    rank_bytes = rows_bytes + windows_bytes + _RANK_BYTES
-    return _DOCUMENTS_BYTES + table_bytes + spec.accelerators * rank_bytes
+    rank_bytes = _steps_bytes(spec, reading) + windows_bytes + _RANK_BYTES
+    ranks_bytes = reading.readers * rows_bytes + spec.accelerators * rank_bytes
+    return _DOCUMENTS_BYTES + table_bytes + ranks_bytes
 
 
 def _steps_bytes(spec: WorkerSpec, reading: Reading) -> int:

@@ -105,6 +105,11 @@ class DataCalls:
         flags |= os.O_CLOEXEC
         return int(self._call(Op.OPEN, file, -1, -1, os.open, file.path, flags, 0o644))
 
+    def stat(self, file: TracedFile) -> os.stat_result:
+        """Look the file up by its path, as os.path.getsize does."""
+        status: os.stat_result = self._call(Op.STAT, file, -1, -1, os.stat, file.path)
+        return status
+
     def fstat(self, descriptor: int, file: TracedFile) -> os.stat_result:
         """Return what fstat says."""
         status: os.stat_result = self._call(Op.FSTAT, file, -1, -1, os.fstat, descriptor)
@@ -130,6 +135,19 @@ class DataCalls:
     def seek(self, descriptor: int, file: TracedFile, offset: int) -> None:
         """Move to `offset` from the start."""
         self._call(Op.LSEEK, file, offset, -1, os.lseek, descriptor, offset, os.SEEK_SET)
+
+    def move(self, descriptor: int, file: TracedFile, offset: int, whence: int) -> int:
+        """Move by `offset` as lseek(2) takes it with `whence`, and return the position.
+
+        Raises:
+            OSError: there is no such position, which those who look for something may ask for.
+        """
+        known = offset if whence == os.SEEK_SET else -1
+        arguments = (descriptor, offset, whence)
+        result = self._attempt(Op.LSEEK, file, known, -1, os.lseek, *arguments)
+        if isinstance(result, OSError):
+            raise result
+        return int(result)
 
     def read(
         self, descriptor: int, file: TracedFile, *, offset: int, address: int, size_bytes: int

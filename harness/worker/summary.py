@@ -14,7 +14,6 @@ from harness.worker.accelerator import SPIN_NS
 from harness.worker.crew import Member
 from harness.worker.io import TracedFile
 from harness.worker.rank import Outcome
-from harness.worker.spec import WorkerSpec
 from harness.worker.workload import Reading
 
 SCHEMA_VERSION = 1
@@ -42,14 +41,13 @@ def write_summary(
     path: Path,
     *,
     status: str,
-    spec: WorkerSpec,
     reading: Reading,
     cores: int,
     spin: bool,
     members: Sequence[Member],
 ) -> None:
     """Write worker.json: the run's own account, whatever became of it."""
-    used = reading.steps_per_epoch * spec.batch_size * spec.accelerators
+    used = reading.epoch_samples
     outcomes = [member.outcome or Outcome() for member in members]
     summary = {
         "schema_version": SCHEMA_VERSION,

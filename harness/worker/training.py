@@ -2,9 +2,11 @@
 
 import multiprocessing
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from dsgen.described import manifest_of
 from dsgen.errors import PathError, StopRequested, UsageError
@@ -12,11 +14,13 @@ from dsgen.events import Emit
 from dsgen.input import held
 from dsgen.manifest import Manifest
 from harness.worker.capacity import record_disk_bytes
-from harness.worker.checkpoint import CheckpointWriter
+from harness.worker.checkpoint import LAWS, CheckpointWriter
 from harness.worker.comm import Board, Turnstile
 from harness.worker.cores import usable_cores
 from harness.worker.crew import Crew
 from harness.worker.descriptors import check_descriptors
+from harness.worker.dlrm import plan_dlrm
+from harness.worker.handover import Handover
 from harness.worker.imseg import plan_imseg
 from harness.worker.loop import Job
 from harness.worker.memory import check_memory
@@ -24,7 +28,10 @@ from harness.worker.spec import WorkerSpec
 from harness.worker.summary import write_files, write_summary
 from harness.worker.workload import Reading
 
-READINGS = {"imseg": plan_imseg}
+READINGS: Final[dict[str, Callable[[WorkerSpec, Manifest], Reading]]] = {
+    "imseg": plan_imseg,
+    "dlrm": plan_dlrm,
+}
 
 
 def run_training(spec: WorkerSpec, emit: Emit) -> None:
@@ -81,6 +88,7 @@ def _run(
     cores = usable_cores()
     spin = spec.accelerators <= cores
     board = Board(spec.accelerators)
+    takers = spec.accelerators - reading.readers
     job = Job(
         spec=spec,
         reading=reading,
@@ -88,12 +96,14 @@ def _run(
         board=board,
         spin=spin,
         checkpoint=checkpoint,
+        handover=Handover(context, takers=takers, steps=reading.steps_per_epoch)
+        if takers
+        else None,
     )
     crew = Crew(context, job)
     summarise = partial(
         write_summary,
         Path(spec.out_dir) / "worker.json",
-        spec=spec,
         reading=reading,
         cores=cores,
         spin=spin,
@@ -140,10 +150,11 @@ def _make_directories(out_dir: Path) -> None:
 
 
 def _checkpoint(spec: WorkerSpec, reading: Reading) -> CheckpointWriter | None:
-    if spec.checkpoint_dir is None:
+    if spec.checkpoint_dir is None or not reading.computes:
         return None
     return CheckpointWriter(
         directory=Path(spec.checkpoint_dir),
+        law=LAWS[spec.workload],
         size_bytes=spec.checkpoint_bytes,
         file_id=max(file.id for file in reading.files) + 1,
         seed=spec.seed,

@@ -187,3 +187,11 @@ def test_two_slow_ranks_are_no_straggler():
     verdict = verdict_of(record(Plan(loads_ns=loads, declared_ns=[[100 * MS] * 3])))
     assert (verdict.outcome, verdict.limit) == ("fail", "storage")
     assert evidence(verdict, "straggler_share_of_lost") == pytest.approx(10 / 90)
+
+
+def test_passes_without_an_accelerator_have_no_verdict_and_say_why():
+    # What a training is prepared by: all the time is waiting, and nothing is declared.
+    verdict = verdict_of(record(plan(8, 3, load_ms=100, declared_ms=0, bytes_per_step=10_000_000)))
+    assert (verdict.outcome, verdict.limit) == ("withheld", "undecided")
+    assert "no accelerator waits for it; it was read at 800 MB/s" in verdict.sentence
+    assert evidence(verdict, "au") is None

@@ -9,33 +9,49 @@ import numpy as np
 import pytest
 
 from dsgen.errors import PathError
-from harness.worker.checkpoint import NAME, STALE_S, CheckpointWriter, write_sizes
+from harness.worker.checkpoint import LAWS, STALE_S, CheckpointWriter, write_sizes
 from harness.worker.io import DataCalls
 from harness.worker.record import Op
+from harness.worker.training import READINGS
 
-REFERENCE_BYTES = 499_153_191
+# What was observed: bytes, then minimum, lower quartile, mean and deviation of the writes.
+OBSERVED = {
+    "imseg": (499_153_191, 64, 1280, 2_170_231, 4_459_727),
+    "dlrm": (27_129_166_561, 98, 7348, 517_653_535, 841_116_648),
+}
+LAW = LAWS["imseg"]
+NAME = LAW.name
+EACH = pytest.mark.parametrize("workload", OBSERVED)
 
 
-def writer(directory, size_bytes):
-    return CheckpointWriter(directory=directory, size_bytes=size_bytes, file_id=7, seed=1)
+def writer(directory, size_bytes, law=LAW):
+    return CheckpointWriter(directory=directory, law=law, size_bytes=size_bytes, file_id=7, seed=1)
 
 
 def calls():
     return DataCalls(rank=0, loader=0, rows=500, marks=500)
 
 
-def test_write_sizes_have_the_observed_distribution():
-    sizes = write_sizes(REFERENCE_BYTES)
-    assert sum(sizes) == REFERENCE_BYTES
-    assert min(sizes) == 64
-    assert statistics.quantiles(sizes, n=4)[0] == 1280
-    assert statistics.mean(sizes) == pytest.approx(2_170_231, rel=0.01)
-    assert statistics.pstdev(sizes) == pytest.approx(4_459_727, rel=0.01)
+@EACH
+def test_write_sizes_have_the_observed_distribution(workload):
+    total, least, quartile, mean, deviation = OBSERVED[workload]
+    sizes = write_sizes(LAWS[workload], total)
+    assert sum(sizes) == total
+    assert min(sizes) == least
+    assert statistics.quantiles(sizes, n=4)[0] == quartile
+    assert statistics.mean(sizes) == pytest.approx(mean, rel=0.01)
+    assert statistics.pstdev(sizes) == pytest.approx(deviation, rel=0.01)
 
 
+def test_a_law_for_each_workload_and_a_name_for_each_law():
+    assert set(LAWS) == set(READINGS)
+    assert len({law.name for law in LAWS.values()}) == len(LAWS)
+
+
+@EACH
 @pytest.mark.parametrize("total", [1, 63, 20_000, 25_000, 1_000_003, 50_000_000])
-def test_write_sizes_sum_to_any_total(total):
-    sizes = write_sizes(total)
+def test_write_sizes_sum_to_any_total(workload, total):
+    sizes = write_sizes(LAWS[workload], total)
     assert sum(sizes) == total
     assert min(sizes) > 0
 
@@ -54,7 +70,7 @@ def test_every_call_of_a_checkpoint_is_a_row(tmp_path):
     planned.write(recorded)
     rows = recorded.rows()
     writes = rows[rows["op"] == Op.WRITE]
-    assert writes["returned"].tolist() == write_sizes(3_000_000)
+    assert writes["returned"].tolist() == write_sizes(LAW, 3_000_000)
     assert np.array_equal(writes["offset"][1:], writes["returned"].cumsum()[:-1])
     assert rows["op"][[0, -2, -1]].tolist() == [Op.OPEN, Op.FSYNC, Op.CLOSE]
     assert set(rows["file"]) == {7}

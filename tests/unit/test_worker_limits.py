@@ -105,11 +105,13 @@ def test_readers_have_room_for_what_they_will_do(tmp_path, workers, batches):
             workers=workers,
             train_batches=batches,
             eval_batches=3,
-            calls_per_sample=40,
+            calls_per_batch=80,
+            calls_per_evaluation_batch=40,
+            opening_calls=7,
         )
         for worker in range(workers)
     ]
-    planned = 5 * batches * 2 * 40 + 2 * 3 * 40
+    planned = 5 * batches * 80 + 2 * 3 * 40 + workers * 7
     assert planned < sum(rows for rows, _ in rooms) < 1.1 * planned + 65 * workers
     assert all(marks <= rows for rows, marks in rooms if rows > 1000)
 

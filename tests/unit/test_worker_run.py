@@ -233,8 +233,10 @@ class InstantReading:
         self.cores = multiprocessing.RawArray("i", 2)
 
     files = ()
+    readers = 2
+    computes = True
     steps_per_epoch = train_samples = 60
-    calls_per_sample = reader_bytes = slot_bytes = 0
+    calls_per_batch = calls_per_evaluation_batch = opening_calls = reader_bytes = slot_bytes = 0
 
     def train(self, _epoch, _rank):
         return [Batch(step=step, samples=(0,)) for step in range(1, 61)]
