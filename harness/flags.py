@@ -22,6 +22,8 @@ _FLAGS: Final[dict[str, tuple[str | None, str]]] = {
     "profile": ("NAME", "which accelerator: how long a step takes"),
     "batch_size": ("N", "samples per accelerator and step (the profile's own)"),
     "epochs": ("N", "how often training goes through the data"),
+    "steps": ("N", "of an epoch; 0 for as many as go through the data once"),
+    "pipelines": ("N", "of bert: 1 reads for all accelerators, 0 for one each"),
     "warmup_epochs": ("N", "of these, left out of the figures"),
     "eval_from": ("N", "first epoch followed by evaluation, 0 for none (half of the epochs)"),
     "eval_every": ("N", "epochs from one evaluation to the next"),

@@ -238,6 +238,8 @@ def worker_spec(config: Config, directory: Path, out: Path) -> WorkerSpec:
         accelerators=config.accelerators,
         batch_size=config.batch_size,
         epochs=config.epochs,
+        steps=config.steps,
+        pipelines=config.pipelines,
         seed=config.seed,
         eval_from=config.eval_from,
         eval_every=config.eval_every,

@@ -23,7 +23,7 @@ from harness.worker.buffers import Bytes, touched
 from harness.worker.io import DataCalls, TracedFile
 from harness.worker.npy import CALLS_PER_FILE, NpyReader
 from harness.worker.order import eval_order, steps_per_epoch, train_batches
-from harness.worker.record import FileClass
+from harness.worker.record import FileClass, Phase
 from harness.worker.spec import WorkerSpec
 from harness.worker.workload import Batch
 
@@ -73,9 +73,14 @@ class ImsegReading:
     def steps_per_epoch(self) -> int:
         """Full steps of an epoch."""
         spec = self.spec
-        return steps_per_epoch(
+        return spec.steps or steps_per_epoch(
             self.train_samples, ranks=spec.accelerators, batch_size=spec.batch_size
         )
+
+    @property
+    def readers(self) -> int:
+        """Every rank reads its own cases."""
+        return self.spec.accelerators
 
     @property
     def train_samples(self) -> int:
@@ -83,9 +88,14 @@ class ImsegReading:
         return len(self.train_cases)
 
     @property
-    def calls_per_sample(self) -> int:
-        """Calls of one pair."""
-        return 2 * CALLS_PER_FILE
+    def open_files(self) -> int:
+        """A file, and its duplicate while np.load has it."""
+        return 2
+
+    def calls(self, phase: Phase, batches: int) -> int:
+        """Return the calls of the pairs of so many batches."""
+        pairs = batches * (self.spec.batch_size if phase is Phase.TRAIN else 1)
+        return pairs * 2 * CALLS_PER_FILE
 
     def train(self, epoch: int, rank: int) -> Sequence[Batch]:
         """Return the rank's batches, each case with the place of its crop."""
@@ -111,7 +121,7 @@ class ImsegReading:
                     for number in batch
                 ),
             )
-            for step, batch in enumerate(order, 1)
+            for step, batch in enumerate(order[: self.steps_per_epoch], 1)
         ]
 
     def evaluation(self, epoch: int, rank: int) -> Sequence[Batch]:
@@ -198,6 +208,9 @@ class ImsegReader:
                 _crop(x, sample.corner, self._slots.x[slot, place])
                 _crop(y, sample.corner, self._slots.y[slot, place])
 
+    def end(self) -> None:
+        """Nothing: every case is read whole."""
+
 
 def plan_imseg(spec: WorkerSpec, manifest: Manifest) -> ImsegReading:
     """Return how `spec` reads the data set of `manifest`.
@@ -243,12 +256,14 @@ def _cases(
 
 def _check_enough(spec: WorkerSpec, reading: ImsegReading) -> None:
     ranks, batch_size = spec.accelerators, spec.batch_size
-    if reading.steps_per_epoch == 0:
+    steps = spec.steps or 1
+    if reading.train_samples // ranks < steps * batch_size:
+        told = "a step" if steps == 1 else f"{steps} steps"
         what = (
-            f"{reading.train_samples} training cases, and a step of {ranks} accelerators x "
-            f"batch {batch_size} takes {ranks * batch_size}"
+            f"{reading.train_samples} training cases, and {told} of {ranks} accelerators x "
+            f"batch {batch_size} takes {steps * ranks * batch_size}"
         )
-        then = "use a larger data set, fewer accelerators or a smaller batch"
+        then = "use a larger data set, fewer accelerators, a smaller batch or fewer steps"
         raise DataSetError(what, where=spec.data_dir, then=then)
     cases = len(reading.eval_cases)
     if 0 < spec.eval_from <= spec.epochs and cases < ranks:

@@ -79,7 +79,8 @@ class InlineLoader:
         self._next += 1
 
     def finish(self) -> None:
-        """End the phase: nothing runs for it."""
+        """End the phase."""
+        self._work.end()
 
     def waits(self, steps: NDArray[np.void]) -> Waits:
         """Return the split from the main thread's own clocks."""
@@ -91,6 +92,35 @@ class InlineLoader:
             io_wall_ns=rows["io_wall_ns"],
             io_cpu_ns=rows["io_cpu_ns"],
             io_queue_ns=rows["io_queue_ns"],
+        )
+
+
+class IdleLoader:
+    """Stands in for a loader in a rank that gets no batches, which are there at once."""
+
+    def __init__(self, *, most_batches: int) -> None:
+        self.deliveries = np.zeros(most_batches, DELIVERY)
+
+    def start(self, batches: Sequence[Batch], *, phase: Phase, epoch: int) -> None:
+        """Begin a phase."""
+
+    def next(self) -> None:
+        """Return at once."""
+
+    def finish(self) -> None:
+        """End the phase."""
+
+    def waits(self, steps: NDArray[np.void]) -> Waits:
+        """Return the main thread's own time, of which there is next to none."""
+        rows = self.deliveries[: len(steps)]
+        none = np.zeros(len(steps), np.int64)
+        return split_own(
+            interval_ns=steps["load_end_ns"] - steps["load_start_ns"],
+            cpu_ns=rows["main_cpu_ns"],
+            queue_ns=rows["main_queue_ns"],
+            io_wall_ns=none,
+            io_cpu_ns=none,
+            io_queue_ns=none,
         )
 
 
@@ -176,9 +206,10 @@ class ThreadLoader:
             work.calls.mark()
             for index in range(number, len(batches), len(self._work)):
                 if not allowed.get():
-                    return
+                    break
                 work.read(batches[index], index, slot=index % self._slots)
                 ready.put(None)
+            work.end()
         except BaseException as failure:  # raised again in the main thread
             ready.put(failure)
         finally:
@@ -197,6 +228,10 @@ class _Work:
     calls: DataCalls
     reader: BatchReader
     deliveries: NDArray[np.void]
+
+    def end(self) -> None:
+        self.calls.step = 0  # what is put away belongs to no step
+        self.reader.end()
 
     def read(self, batch: Batch, index: int, *, slot: int) -> None:
         calls, totals = self.calls, self.calls.totals

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from harness.worker.accelerator import Accelerator
 from harness.worker.capacity import rooms_of_rank
-from harness.worker.checkpoint import CheckpointWriter
+from harness.worker.checkpoint import Checkpoint, CheckpointWriter
 from harness.worker.clock import Look
 from harness.worker.comm import Activity, Board, Turnstile
 from harness.worker.cores import stay_on_core
 from harness.worker.failure import SelfCheckError
 from harness.worker.io import DataCalls
-from harness.worker.loader import InlineLoader, Loader, ThreadLoader, slots_for
+from harness.worker.loader import IdleLoader, InlineLoader, Loader, ThreadLoader, slots_for
 from harness.worker.order import evaluates
 from harness.worker.record import STEP, WINDOW, Phase
 from harness.worker.residency import Eviction, evict, resident_fraction, warm
@@ -38,7 +38,7 @@ class Job:
     barrier: Turnstile
     board: Board
     spin: bool
-    checkpoint: CheckpointWriter | None
+    checkpoint: Checkpoint | None
 
 
 class Training:
@@ -92,7 +92,7 @@ class Training:
             if evaluates(epoch, eval_from=spec.eval_from, eval_every=spec.eval_every):
                 self._evaluate(epoch)
         if self._job.checkpoint is not None:
-            self._write_checkpoint(self._job.checkpoint)
+            self._write_checkpoint(self._job.checkpoint.writer(self._rank))
 
     def save(self, out_dir: Path) -> int:
         """Write what was recorded so far below `out_dir` and return the count of trace rows."""
@@ -112,7 +112,7 @@ class Training:
             self._spec,
             self._job.reading,
             rank=self._rank,
-            checkpoint_calls=checkpoint.calls if checkpoint else 0,
+            checkpoint_calls=checkpoint.calls(self._rank) if checkpoint else 0,
         )
         main, *workers = [
             DataCalls(rank=self._rank, loader=loader, rows=room.rows, marks=room.marks)
@@ -125,6 +125,8 @@ class Training:
 
     def _make_loader(self) -> Loader:
         spec, reading = self._spec, self._job.reading
+        if self._rank >= reading.readers:
+            return IdleLoader(most_batches=reading.steps_per_epoch)
         most = max(reading.steps_per_epoch, len(reading.evaluation(1, self._rank)))
         count = slots_for(spec.loader_workers, spec.prefetch_batches)
         slots = reading.slots(count)
@@ -159,9 +161,10 @@ class Training:
 
     def _train(self, epoch: int) -> None:
         batches = self._job.reading.train(epoch, self._rank)
-        declared = self._accelerator.declare(epoch, len(batches))
-        rows = self._steps[self._step_count :][: len(batches) + 1]
-        self._job.board.enter(self._rank, Activity.TRAIN, epoch, len(batches))
+        steps = self._job.reading.steps_per_epoch
+        declared = self._accelerator.declare(epoch, steps)
+        rows = self._steps[self._step_count :][: steps + 1]
+        self._job.board.enter(self._rank, Activity.TRAIN, epoch, steps)
         look = self._open()
         start_ns = look.now
         rows[0] = (epoch, 0, *[start_ns] * 4, *[0] * 9)
@@ -171,9 +174,8 @@ class Training:
             look = self._step(rows, epoch, step, declared_ns, look)
         self._settle()
         self._loader.finish()
-        samples = sum(len(batch.samples) for batch in batches)
         self._fill_waits(rows[1:])
-        self._close(epoch, Phase.TRAIN, start_ns, look.now, samples)
+        self._close(epoch, Phase.TRAIN, start_ns, look.now, _samples(batches))
 
     def _step(
         self, rows: NDArray[np.void], epoch: int, step: int, declared_ns: int, before: Look
@@ -241,7 +243,7 @@ class Training:
         self._job.barrier.wait()
         end_ns = time.monotonic_ns()
         self._loader.finish()
-        self._close(epoch, Phase.EVAL, start_ns, end_ns, len(batches))
+        self._close(epoch, Phase.EVAL, start_ns, end_ns, _samples(batches))
 
     def _evaluate_cases(self, batches: Sequence[Batch]) -> None:
         case_ns = round((self._spec.evaluation_case_s or 0) * 1e9)
@@ -251,12 +253,12 @@ class Training:
             read_bytes = int(self._loader.deliveries[number]["bytes"])
             self._job.board.advance(self._rank, number + 1, read_bytes)
 
-    def _write_checkpoint(self, writer: CheckpointWriter) -> None:
-        # The other ranks wait for it, and their windows say how long.
+    def _write_checkpoint(self, writer: CheckpointWriter | None) -> None:
+        # Who writes none waits for the others, and its window says how long.
         epoch = self._spec.epochs
         self._job.board.enter(self._rank, Activity.CHECKPOINT, epoch, 0)
         start_ns = self._open().now
-        if self._rank == 0:
+        if writer is not None:
             calls = self._main
             calls.phase, calls.epoch, calls.step = Phase.CHECKPOINT, epoch, 0
             calls.forget_marks()
@@ -282,6 +284,10 @@ class Training:
 
     def _look(self) -> Look:
         return self._main.clock.look()
+
+
+def _samples(batches: Sequence[Batch]) -> int:
+    return sum(len(batch.samples) for batch in batches)
 
 
 def _save(path: Path, rows: NDArray[np.void]) -> None:

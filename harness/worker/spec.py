@@ -23,6 +23,8 @@ class WorkerSpec:
 
     Directories are absolute and the same inside and outside. `eval_from` 0 means no evaluation;
     evaluation runs after epoch e when e >= eval_from and (e - eval_from) % eval_every == 0.
+    `steps` of an epoch, 0 for a pass over the data set. `pipelines` of bert: 0 for one per rank,
+    1 for one that reads for all.
     `evaluation_case_s` None reads the evaluation cases back to back.
     """
 
@@ -34,6 +36,8 @@ class WorkerSpec:
     accelerators: int
     batch_size: int
     epochs: int
+    steps: int
+    pipelines: int
     seed: int
     eval_from: int
     eval_every: int

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from harness.worker.io import DataCalls, TracedFile
+from harness.worker.record import Phase
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,9 +22,16 @@ class BatchReader(Protocol):
     def read(self, batch: Batch, slot: int) -> None:
         """Read a batch and leave what training needs of it in slot number `slot`."""
 
+    def end(self) -> None:
+        """End a phase: let go of what the next one does not continue. May be called again."""
+
 
 class Reading(Protocol):
     """How the reference training of a workload reads one data set. Pure but for `reader`."""
+
+    @property
+    def readers(self) -> int:
+        """Ranks that read, the first ones; the others get no batches, and step with them."""
 
     @property
     def files(self) -> tuple[TracedFile, ...]:
@@ -34,12 +42,12 @@ class Reading(Protocol):
         """Full steps of an epoch, the same for every rank."""
 
     @property
-    def train_samples(self) -> int:
-        """Training samples of the data set."""
+    def train_samples(self) -> int | None:
+        """Training samples of the data set, None where only reading all of it would tell."""
 
     @property
-    def calls_per_sample(self) -> int:
-        """Calls that reading one sample takes."""
+    def open_files(self) -> int:
+        """Descriptors that one reader holds at a time."""
 
     @property
     def reader_bytes(self) -> int:
@@ -48,6 +56,9 @@ class Reading(Protocol):
     @property
     def slot_bytes(self) -> int:
         """Memory that the outcome of one batch takes."""
+
+    def calls(self, phase: Phase, batches: int) -> int:
+        """Return how many calls a reader makes for so many batches of a phase, at most."""
 
     def train(self, epoch: int, rank: int) -> Sequence[Batch]:
         """Return the rank's batches of an epoch."""

@@ -65,6 +65,8 @@ def make_spec(tmp_path: Path, data_dir: Path, **changes) -> WorkerSpec:
         accelerators=1,
         batch_size=1,
         epochs=1,
+        steps=0,
+        pipelines=0,
         seed=1,
         eval_from=0,
         eval_every=1,
