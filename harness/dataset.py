@@ -7,12 +7,15 @@ import msgspec
 
 from dsgen.described import manifest_of
 from dsgen.input import holds
-from dsgen.layout import Layout
+from dsgen.layout import COUNTED, Layout
 from dsgen.manifest import MANIFEST_NAME, Manifest, read_manifest
 from dsgen.size import echo_size, format_size, parse_size
 from dsgen.workloads import WORKLOADS, plan
+from harness.analysis.verdict import LOW_DEMAND_BYTES_PER_S
+from harness.analysis.wording import rate
 from harness.config import Config, checkpoint_below, config_notices
 from harness.errors import ConfigError
+from harness.worker.tfrecords import OPEN_FILES
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,10 +133,12 @@ def data_lines(config: Config, data: DataSet) -> list[str]:
 
 
 def _data_line(directory: Path, *, data_bytes: int, files: int, train: int, evaluation: int) -> str:
-    return (
-        f"data    {directory}: {data_bytes:,} bytes in {files} files, "
-        f"{train:,} training and {evaluation:,} evaluation samples"
+    samples = (
+        "samples not counted"
+        if COUNTED in (train, evaluation)
+        else f"{train:,} training and {evaluation:,} evaluation samples"
     )
+    return f"data    {directory}: {data_bytes:,} bytes in {files} files, {samples}"
 
 
 def _own_lines(config: Config, data: DataSet) -> list[str]:
@@ -146,14 +151,54 @@ def _own_lines(config: Config, data: DataSet) -> list[str]:
 
 def training_lines(config: Config, data: DataSet) -> list[str]:
     """Return what training will do, before it does."""
-    manifest = data.manifest
-    samples = planned(config).samples("train") if manifest is None else manifest.samples_train
-    steps = samples // config.accelerators // config.batch_size
-    return [
+    training = planned(config) if data.manifest is None else data.manifest
+    files = [file for file in training.files if file.role == "train"]
+    counts = [file.samples for file in files]
+    samples = None if COUNTED in counts else sum(counts)
+    lines = [
         f"train   {config.accelerators} x {config.profile}, batch {config.batch_size} each, "
-        f"{config.epochs} epochs of {steps} steps, cache {config.cache}",
-        *config_notices(config),
+        f"{config.epochs} epochs of {_epoch(config, samples)}, cache {config.cache}",
     ]
+    if samples:
+        sample_bytes = sum(file.bytes for file in files) / samples
+        lines.append(_demand_line(config, sample_bytes))
+    return [*lines, *config_notices(config), *reading_notices(config, training)]
+
+
+def reading_notices(config: Config, training: Layout | Manifest) -> list[str]:
+    """Return what is to be said where a data set cannot be read as the reference reads it."""
+    if config.workload != "bert":
+        return []
+    pipelines = config.pipelines or config.accelerators
+    files = sum(file.role == "train" for file in training.files)
+    if files >= OPEN_FILES * pipelines:
+        return []
+    return [
+        f"{pipelines} pipelines open {files} training files at the start; with as many as the "
+        f"original has it would be {OPEN_FILES * pipelines} (--min-files)."
+    ]
+
+
+def counted_or_none(samples: int) -> int | None:
+    """Return a number of samples, None where they were not counted."""
+    return None if samples == COUNTED else samples
+
+
+def _epoch(config: Config, samples: int | None) -> str:
+    if config.steps:
+        return f"{config.steps:,} steps"
+    if samples is None:
+        return "as many steps as there are records for"
+    # Files of bert have different numbers of records, and so have the shares of its ranks.
+    most = "at most " if config.workload == "bert" else ""
+    return f"{most}{samples // config.accelerators // config.batch_size:,} steps"
+
+
+def _demand_line(config: Config, sample_bytes: float) -> str:
+    step_samples = config.accelerators * config.batch_size
+    need = step_samples * sample_bytes / config.step_time.mean_s
+    low = ", which cannot test bandwidth" if need < LOW_DEMAND_BYTES_PER_S else ""
+    return f"demand  {rate(need)}, so that no accelerator waits{low}"
 
 
 def sharing_notices(manifest: Manifest) -> list[str]:

@@ -156,7 +156,7 @@ def _loads(epochs: tuple[Epoch, ...]) -> Drawing | None:
 
 
 def _sizes(recording: Recording) -> Drawing | None:
-    classes = {"image": FileClass.X, "label": FileClass.Y}
+    classes = {"image": FileClass.X, "label": FileClass.Y, "records": FileClass.RECORD}
     sizes = {
         kind: np.array(
             [f.size_bytes for f in recording.files.values() if f.file_class is wanted], np.int64
