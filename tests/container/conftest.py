@@ -1,6 +1,8 @@
 """A real engine and the real CPU image, built once and found by its tag from then on."""
 
+import io
 import secrets
+import tarfile
 
 import pytest
 
@@ -25,6 +27,28 @@ def engine(run_id):
     engine = choose_engine("docker", run_id=run_id)
     engine.prepare(print)
     return engine
+
+
+@pytest.fixture(scope="session")
+def traced_image(client, engine):
+    """The CPU image with strace in it, as a user would add it to trace his own training."""
+    tag = f"feedrate-test:{secrets.token_hex(4)}"
+    text = (
+        f"FROM {engine.facts()['image']}\n"
+        "RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends strace\n"
+    ).encode()
+    context = io.BytesIO()
+    with tarfile.open(fileobj=context, mode="w") as archive:
+        member = tarfile.TarInfo("Dockerfile")
+        member.size = len(text)
+        archive.addfile(member, io.BytesIO(text))
+    context.seek(0)
+    for chunk in client.api.build(
+        fileobj=context, custom_context=True, tag=tag, decode=True, rm=True
+    ):
+        assert "error" not in chunk, chunk
+    yield tag
+    client.images.remove(tag, force=True)
 
 
 @pytest.fixture

@@ -1,10 +1,8 @@
 """The ranks in a container, seen by strace: the recorded rows are the calls, and np.load's."""
 
-import io
 import os
 import re
 import secrets
-import tarfile
 from collections import defaultdict
 from pathlib import Path
 
@@ -33,28 +31,6 @@ NAMES = {
     Op.FCNTL: "fcntl",
     Op.IOCTL: "ioctl",
 }
-
-
-@pytest.fixture(scope="module")
-def traced_image(client, engine):
-    """The CPU image with strace in it, as a user would add it to trace his own training."""
-    tag = f"feedrate-test:{secrets.token_hex(4)}"
-    text = (
-        f"FROM {engine.facts()['image']}\n"
-        "RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends strace\n"
-    ).encode()
-    context = io.BytesIO()
-    with tarfile.open(fileobj=context, mode="w") as archive:
-        member = tarfile.TarInfo("Dockerfile")
-        member.size = len(text)
-        archive.addfile(member, io.BytesIO(text))
-    context.seek(0)
-    for chunk in client.api.build(
-        fileobj=context, custom_context=True, tag=tag, decode=True, rm=True
-    ):
-        assert "error" not in chunk, chunk
-    yield tag
-    client.images.remove(tag, force=True)
 
 
 @pytest.fixture
