@@ -12,7 +12,7 @@ nox.options.reuse_venv = "yes"
 nox.options.sessions = ["tests", "lint"]
 
 WORKLOADS = ("imseg", "bert", "dlrm")
-TRAINED = ("imseg", "dlrm")
+TRAINED = ("imseg", "bert", "dlrm")
 ENVIRONMENT = "environment"
 
 # Each is `python -m harness` with these words before what the user adds.

@@ -245,6 +245,8 @@ def _contradictions(
     if evaluation > epochs:
         what = f"evaluation from epoch {evaluation} of {epochs} would never happen"
         refuse("eval_from", what, f"give 1 to {epochs}, or 0 for no evaluation")
+    if values.get("pipelines") and workload != "bert":
+        refuse("pipelines", f"{workload} has a fixed number of readers", "leave it out")
     if warmup >= epochs:
         what = f"{warmup} of {epochs} epochs are warm-up: none would be measured"
         refuse("warmup_epochs", what, f"stay below {epochs}")

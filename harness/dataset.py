@@ -7,12 +7,13 @@ import msgspec
 
 from dsgen.described import manifest_of
 from dsgen.input import holds
-from dsgen.layout import Layout
+from dsgen.layout import COUNTED, Layout
 from dsgen.manifest import MANIFEST_NAME, Allocation, Manifest, ManifestFile, read_manifest
 from dsgen.size import echo_size, format_size, parse_size
 from dsgen.workloads import WORKLOADS, plan
 from harness.config import Config, checkpoint_below
 from harness.errors import ConfigError
+from harness.worker.tfrecords import OPEN_FILES
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,10 +159,12 @@ def data_lines(config: Config, data: DataSet) -> list[str]:
 
 
 def _data_line(directory: Path, *, data_bytes: int, files: int, train: int, evaluation: int) -> str:
-    return (
-        f"data    {directory}: {data_bytes:,} bytes in {files} files, "
-        f"{train:,} training and {evaluation:,} evaluation samples"
+    samples = (
+        "samples not counted"
+        if COUNTED in (train, evaluation)
+        else f"{train:,} training and {evaluation:,} evaluation samples"
     )
+    return f"data    {directory}: {data_bytes:,} bytes in {files} files, {samples}"
 
 
 def _own_lines(config: Config, data: DataSet) -> list[str]:
@@ -170,6 +173,25 @@ def _own_lines(config: Config, data: DataSet) -> list[str]:
     name = data_set_directory(config).name
     without = "" if (data.directory / MANIFEST_NAME).exists() else ", without a manifest"
     return [f"        DATA itself is the data set{without}: there is no {name} in it"]
+
+
+def reading_notices(config: Config, training: Layout | Manifest) -> list[str]:
+    """Return what is to be said where a data set cannot be read as the reference reads it."""
+    if config.workload != "bert":
+        return []
+    pipelines = config.pipelines or config.accelerators
+    files = sum(file.role == "train" for file in training.files)
+    if files >= OPEN_FILES * pipelines:
+        return []
+    return [
+        f"{pipelines} pipelines open {files} training files at the start; with as many as the "
+        f"original has it would be {OPEN_FILES * pipelines} (--min-files)."
+    ]
+
+
+def counted_or_none(samples: int) -> int | None:
+    """Return a number of samples, None where they were not counted."""
+    return None if samples == COUNTED else samples
 
 
 def sharing_notices(manifest: Manifest) -> list[str]:

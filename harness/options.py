@@ -43,6 +43,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     batch_size: Count
     epochs: Count
     steps: CountOrZero
+    pipelines: CountOrZero
     warmup_epochs: CountOrZero
     eval_from: CountOrZero
     eval_every: Count

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from harness.worker.io import MARK
 from harness.worker.order import evaluates_times
-from harness.worker.record import ROW, STEP, WINDOW
+from harness.worker.record import ROW, STEP, WINDOW, Phase
 from harness.worker.spec import WorkerSpec
 from harness.worker.workload import Reading
 
@@ -33,24 +33,20 @@ def rooms_of_rank(
 
     Args:
         spec: of the run.
-        reading: for the batches, and the calls that each takes.
+        reading: for the batches, and the calls that they take.
         rank: the first has the most to do; those that read nothing have none.
-        checkpoint_calls: of a checkpoint, which the first rank writes; 0 for none.
+        checkpoint_calls: of the rank's checkpoint; 0 where it writes none.
     """
-    extra = with_slack(checkpoint_calls) if checkpoint_calls and rank == 0 else 1
+    extra = with_slack(checkpoint_calls) if checkpoint_calls else 1
     if rank >= reading.readers:
         return [Room(rows=extra, marks=extra)]
     workers = max(1, spec.loader_workers)
     readers = [
         rows_of_reader(
             spec,
-            worker=worker,
-            workers=workers,
-            train_batches=reading.steps_per_epoch,
-            eval_batches=len(reading.evaluation(1, rank)),
-            calls_per_batch=reading.calls_per_batch,
-            calls_per_evaluation_batch=reading.calls_per_evaluation_batch,
-            opening_calls=reading.opening_calls,
+            reading,
+            train_batches=len(range(worker, reading.steps_per_epoch, workers)),
+            eval_batches=len(range(worker, len(reading.evaluation(1, rank)), workers)),
         )
         for worker in range(workers)
     ]
@@ -60,35 +56,22 @@ def rooms_of_rank(
 
 
 def rows_of_reader(
-    spec: WorkerSpec,
-    *,
-    worker: int,
-    workers: int,
-    train_batches: int,
-    eval_batches: int,
-    calls_per_batch: int,
-    calls_per_evaluation_batch: int,
-    opening_calls: int,
+    spec: WorkerSpec, reading: Reading, *, train_batches: int, eval_batches: int
 ) -> Room:
-    """Return the room of one of `workers` readers.
+    """Return the room of a reader.
 
     Args:
-        spec: for epochs and the epochs of evaluation.
-        worker: from 0; it reads every workers-th batch.
-        workers: readers of the rank, at least 1.
-        train_batches: of one epoch.
-        eval_batches: of one evaluation.
-        calls_per_batch: calls that reading a training batch takes.
-        calls_per_evaluation_batch: likewise of evaluation.
-        opening_calls: calls before the first batch.
+        spec: for the epochs, and those of evaluation.
+        reading: for the calls that batches take.
+        train_batches: its own of one epoch.
+        eval_batches: its own of one evaluation.
     """
-    train = len(range(worker, train_batches, workers))
-    evaluation = len(range(worker, eval_batches, workers))
     evaluations = evaluates_times(spec.epochs, eval_from=spec.eval_from, eval_every=spec.eval_every)
-    train_calls = train * calls_per_batch
-    eval_calls = evaluation * calls_per_evaluation_batch
-    rows = opening_calls + spec.epochs * train_calls + evaluations * eval_calls
-    marks = opening_calls + max(train_calls, eval_calls) + max(train, evaluation)
+    train_calls = reading.calls(Phase.TRAIN, train_batches)
+    eval_calls = reading.calls(Phase.EVAL, eval_batches)
+    opening = reading.opening_calls
+    rows = opening + spec.epochs * train_calls + evaluations * eval_calls
+    marks = opening + max(train_calls, eval_calls) + max(train_batches, eval_batches)
     return Room(rows=with_slack(rows), marks=with_slack(marks))
 
 

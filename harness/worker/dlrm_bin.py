@@ -105,14 +105,9 @@ class RowsReading:
         return min(self.train_samples, self.steps_per_epoch * self.global_batch)
 
     @property
-    def calls_per_batch(self) -> int:
-        """A seek and a read, and one to spare."""
-        return _CALLS_PER_BATCH
-
-    @property
-    def calls_per_evaluation_batch(self) -> int:
-        """Likewise."""
-        return _CALLS_PER_BATCH
+    def open_files(self) -> int:
+        """Both files, and the counts while they are read."""
+        return 3
 
     @property
     def opening_calls(self) -> int:
@@ -130,6 +125,10 @@ class RowsReading:
     def slot_bytes(self) -> int:
         """A batch."""
         return self.global_batch * ROW_BYTES
+
+    def calls(self, phase: Phase, batches: int) -> int:  # noqa: ARG002
+        """Return a seek and a read for each batch, and one to spare."""
+        return _CALLS_PER_BATCH * batches
 
     def train(self, epoch: int, rank: int) -> RowBatches:  # noqa: ARG002
         """Return the batches of an epoch, in the file's order or a random one."""
@@ -180,6 +179,9 @@ class RowsReader:
             DataSetError: the file is unreadable or ends early, or a value is none.
         """
         self._slots[slot] = self._files[self._calls.phase].read(batch.samples)
+
+    def end(self) -> None:
+        """Both files stay open."""
 
 
 class _OpenRows:

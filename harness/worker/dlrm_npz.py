@@ -136,14 +136,9 @@ class DaysReading:
         return min(self.train_samples, self.steps_per_epoch * global_batch(self.spec))
 
     @property
-    def calls_per_batch(self) -> int:
-        """Calls of loading all days, spread over the steps."""
-        return -(-sum(day.calls for day in self.train_days) // self.steps_per_epoch)
-
-    @property
-    def calls_per_evaluation_batch(self) -> int:
-        """Calls of loading the last day, spread over its batches."""
-        return -(-self.test_day.calls // len(self.evaluation(1, 0)))
+    def open_files(self) -> int:
+        """A day, while it is loaded, or a file of counts."""
+        return 1
 
     @property
     def opening_calls(self) -> int:
@@ -160,6 +155,13 @@ class DaysReading:
     def slot_bytes(self) -> int:
         """A batch of which the parts come from two days."""
         return global_batch(self.spec) * COLUMNS * _VALUE_BYTES
+
+    def calls(self, phase: Phase, batches: int) -> int:
+        """Return the calls of loading all days of a phase, however few of its batches."""
+        if not batches:
+            return 0
+        days = self.train_days if phase is Phase.TRAIN else (self.test_day,)
+        return sum(day.calls for day in days)
 
     def train(self, epoch: int, rank: int) -> RowBatches:  # noqa: ARG002
         """Return the batches of an epoch: the same for every one."""
@@ -209,8 +211,6 @@ class DaysReader:
         Raises:
             DataSetError: a day is unreadable, no such archive, or a value is out of range.
         """
-        if batch.step == 1:  # of an epoch or a test pass, which begin anew
-            self._loaded = None
         parts = list(self._parts(batch.samples[0], batch.samples[-1] + 1))
         self._slots[slot] = {
             name: parts[0][name]
@@ -218,6 +218,10 @@ class DaysReader:
             else np.concatenate([part[name] for part in parts])
             for name in ARRAYS
         }
+
+    def end(self) -> None:
+        """Let go of the day: an epoch and a test pass begin anew."""
+        self._loaded, self._arrays = None, {}
 
     def _parts(self, first: int, end: int) -> Iterator[Arrays]:
         """Yield the arrays of rows `first` to `end` of the phase, day by day."""

@@ -26,7 +26,7 @@ from dsgen.layout import COUNTED
 from dsgen.manifest import Manifest
 from harness.worker.dlrm_rows import RowBatches, batch_count, check_enough, global_batch
 from harness.worker.io import DataCalls, TracedFile
-from harness.worker.record import FileClass
+from harness.worker.record import FileClass, Phase
 from harness.worker.recorded import CALLS_PER_OPEN, open_recorded
 from harness.worker.spec import WorkerSpec
 from harness.worker.workload import Batch
@@ -99,15 +99,9 @@ class LinesReading:
         return min(self.lines, self.steps_per_epoch * global_batch(self.spec))
 
     @property
-    def calls_per_batch(self) -> int:
-        """Calls of all passes, spread over the steps."""
-        a_pass = CALLS_PER_OPEN + batch_count(self.file.size_bytes, _CHUNK_BYTES) + 1
-        return batch_count(PASSES * a_pass, self.steps_per_epoch)
-
-    @property
-    def calls_per_evaluation_batch(self) -> int:
-        """There is none."""
-        return 0
+    def open_files(self) -> int:
+        """The one file."""
+        return 1
 
     @property
     def opening_calls(self) -> int:
@@ -123,6 +117,12 @@ class LinesReading:
     def slot_bytes(self) -> int:
         """Nothing: a line is let go when the next one is there."""
         return 0
+
+    def calls(self, phase: Phase, batches: int) -> int:
+        """Return the calls of all passes, however few of their batches."""
+        if phase is not Phase.TRAIN or not batches:
+            return 0
+        return PASSES * (CALLS_PER_OPEN + batch_count(self.file.size_bytes, _CHUNK_BYTES) + 1)
 
     def train(self, epoch: int, rank: int) -> LineBatches:  # noqa: ARG002
         """Return the batches of both passes."""
@@ -176,8 +176,11 @@ class LinesReader:
             what = f"{how} than the {self._lines:,} lines it was to have"
             raise DataSetError(what, where=self._file.path, then=_THEN)
 
+    def end(self) -> None:
+        """Close the file, of an epoch that ended before its last line."""
+        self._close()
+
     def _open(self) -> None:
-        self._close()  # of an epoch that ended before its last line
         self._stream = io.TextIOWrapper(open_recorded(self._calls, self._file), encoding="utf-8")
 
     def _close(self) -> None:

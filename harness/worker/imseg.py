@@ -23,7 +23,7 @@ from harness.worker.buffers import Bytes, held_bytes, touched
 from harness.worker.io import DataCalls, TracedFile
 from harness.worker.npy import CALLS_PER_FILE, NpyReader
 from harness.worker.order import check_steps, eval_order, steps_per_epoch, train_batches
-from harness.worker.record import FileClass
+from harness.worker.record import FileClass, Phase
 from harness.worker.spec import WorkerSpec
 from harness.worker.workload import Batch
 
@@ -70,11 +70,6 @@ class ImsegReading:
         return tuple(file for case in cases for file in (case.x, case.y))
 
     @property
-    def readers(self) -> int:
-        """Every rank reads its own cases."""
-        return self.spec.accelerators
-
-    @property
     def computes(self) -> bool:
         """A batch is trained on."""
         return True
@@ -88,9 +83,14 @@ class ImsegReading:
     def full_steps(self) -> int:
         """Full steps that the data set has."""
         spec = self.spec
-        return steps_per_epoch(
+        return spec.steps or steps_per_epoch(
             self.train_samples, ranks=spec.accelerators, batch_size=spec.batch_size
         )
+
+    @property
+    def readers(self) -> int:
+        """Every rank reads its own cases."""
+        return self.spec.accelerators
 
     @property
     def train_samples(self) -> int:
@@ -103,14 +103,14 @@ class ImsegReading:
         return self.steps_per_epoch * self.spec.batch_size * self.spec.accelerators
 
     @property
-    def calls_per_batch(self) -> int:
-        """Calls of a batch of pairs."""
-        return self.spec.batch_size * self.calls_per_evaluation_batch
+    def open_files(self) -> int:
+        """A file, and its duplicate while np.load has it."""
+        return 2
 
-    @property
-    def calls_per_evaluation_batch(self) -> int:
-        """Calls of one pair."""
-        return 2 * CALLS_PER_FILE
+    def calls(self, phase: Phase, batches: int) -> int:
+        """Return the calls of the pairs of so many batches."""
+        pairs = batches * (self.spec.batch_size if phase is Phase.TRAIN else 1)
+        return pairs * 2 * CALLS_PER_FILE
 
     @property
     def opening_calls(self) -> int:
@@ -141,7 +141,7 @@ class ImsegReading:
                     for number in batch
                 ),
             )
-            for step, batch in enumerate(order, 1)
+            for step, batch in enumerate(order[: self.steps_per_epoch], 1)
         ]
 
     def evaluation(self, epoch: int, rank: int) -> Sequence[Batch]:
@@ -228,6 +228,9 @@ class ImsegReader:
                 _crop(x, sample.corner, self._slots.x[slot, place])
                 _crop(y, sample.corner, self._slots.y[slot, place])
 
+    def end(self) -> None:
+        """Nothing: every case is read whole."""
+
 
 def plan_imseg(spec: WorkerSpec, manifest: Manifest) -> ImsegReading:
     """Return how `spec` reads the data set of `manifest`.
@@ -278,7 +281,7 @@ def _check_enough(spec: WorkerSpec, reading: ImsegReading) -> None:
             f"{reading.train_samples} training cases, and a step of {ranks} accelerators x "
             f"batch {batch_size} takes {ranks * batch_size}"
         )
-        then = "use a larger data set, fewer accelerators or a smaller batch"
+        then = "use a larger data set, fewer accelerators, a smaller batch"
         raise DataSetError(what, where=spec.data_dir, then=then)
     check_steps(spec, reading.full_steps)
     cases = len(reading.eval_cases)

@@ -1,6 +1,6 @@
 """Every call on data, made and recorded here: one row for each.
 
-`read` goes to the C library, because Python has no read(2) into memory that is already there.
+`read` and `pread` go to the C library: Python has neither into memory that is already there.
 """
 
 import ctypes
@@ -33,6 +33,8 @@ _BLOCKING = frozenset({Op.OPEN, Op.READ, Op.PREAD, Op.WRITE, Op.FSYNC})
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _LIBC.read.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)
 _LIBC.read.restype = ctypes.c_ssize_t
+_LIBC.pread.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int64)
+_LIBC.pread.restype = ctypes.c_ssize_t
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,6 +168,15 @@ class DataCalls:
         self.totals.read_bytes += returned
         return returned
 
+    def pread(
+        self, descriptor: int, file: TracedFile, *, offset: int, address: int, size_bytes: int
+    ) -> int:
+        """Read at `offset`, without a position; arguments and result are those of `read`."""
+        arguments = (descriptor, address, size_bytes, offset)
+        returned = int(self._call(Op.PREAD, file, offset, size_bytes, _pread, *arguments))
+        self.totals.read_bytes += returned
+        return returned
+
     def write(self, descriptor: int, file: TracedFile, *, offset: int, data: memoryview) -> int:
         """Write at the position, which the caller knows to be `offset`; return the bytes taken."""
         return int(self._call(Op.WRITE, file, offset, len(data), os.write, descriptor, data))
@@ -255,7 +266,14 @@ class DataCalls:
 
 
 def _read(descriptor: int, address: int, size_bytes: int) -> int:
-    returned: int = _LIBC.read(descriptor, address, size_bytes)
+    return _checked(_LIBC.read(descriptor, address, size_bytes))
+
+
+def _pread(descriptor: int, address: int, size_bytes: int, offset: int) -> int:
+    return _checked(_LIBC.pread(descriptor, address, size_bytes, offset))
+
+
+def _checked(returned: int) -> int:
     if returned < 0:
         errno = ctypes.get_errno()
         raise OSError(errno, os.strerror(errno))

@@ -79,7 +79,8 @@ class InlineLoader:
         self._next += 1
 
     def finish(self) -> None:
-        """End the phase: nothing runs for it."""
+        """End the phase."""
+        self._work.end()
 
     def waits(self, steps: NDArray[np.void]) -> Waits:
         """Return the split from the main thread's own clocks."""
@@ -176,9 +177,10 @@ class ThreadLoader:
             work.calls.mark()
             for index in range(number, len(batches), len(self._work)):
                 if not allowed.get():
-                    return
+                    break
                 work.read(batches[index], index, slot=index % self._slots)
                 ready.put(None)
+            work.end()
         except BaseException as failure:  # raised again in the main thread
             ready.put(failure)
         finally:
@@ -197,6 +199,10 @@ class _Work:
     calls: DataCalls
     reader: BatchReader
     deliveries: NDArray[np.void]
+
+    def end(self) -> None:
+        self.calls.step = 0  # what is put away belongs to no step
+        self.reader.end()
 
     def read(self, batch: Batch, index: int, *, slot: int) -> None:
         calls, totals = self.calls, self.calls.totals

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from harness.worker.accelerator import Accelerator
 from harness.worker.capacity import rooms_of_rank
-from harness.worker.checkpoint import CheckpointWriter
+from harness.worker.checkpoint import Checkpoint, CheckpointWriter
 from harness.worker.clock import Look
 from harness.worker.comm import Activity, Board, Turnstile
 from harness.worker.cores import stay_on_core
@@ -40,7 +40,7 @@ class Job:
     barrier: Turnstile
     board: Board
     spin: bool
-    checkpoint: CheckpointWriter | None
+    checkpoint: Checkpoint | None
     handover: Handover | None = None
 
 
@@ -95,7 +95,7 @@ class Training:
             if evaluates(epoch, eval_from=spec.eval_from, eval_every=spec.eval_every):
                 self._evaluate(epoch)
         if self._job.checkpoint is not None:
-            self._write_checkpoint(self._job.checkpoint)
+            self._write_checkpoint(self._job.checkpoint.writer(self._rank))
 
     def save(self, out_dir: Path) -> int:
         """Write what was recorded so far below `out_dir` and return the count of trace rows."""
@@ -115,7 +115,7 @@ class Training:
             self._spec,
             self._job.reading,
             rank=self._rank,
-            checkpoint_calls=checkpoint.calls if checkpoint else 0,
+            checkpoint_calls=checkpoint.calls(self._rank) if checkpoint else 0,
         )
         main, *workers = [
             DataCalls(rank=self._rank, loader=loader, rows=room.rows, marks=room.marks)
@@ -267,12 +267,12 @@ class Training:
             read_bytes = int(self._loader.deliveries[number]["bytes"])
             self._job.board.advance(self._rank, number + 1, read_bytes)
 
-    def _write_checkpoint(self, writer: CheckpointWriter) -> None:
-        # The other ranks wait for it, and their windows say how long.
+    def _write_checkpoint(self, writer: CheckpointWriter | None) -> None:
+        # Who writes none waits for the others, and its window says how long.
         epoch = self._spec.epochs
         self._job.board.enter(self._rank, Activity.CHECKPOINT, epoch, 0)
         start_ns = self._open().now
-        if self._rank == 0:
+        if writer is not None:
             calls = self._main
             calls.phase, calls.epoch, calls.step = Phase.CHECKPOINT, epoch, 0
             calls.forget_marks()

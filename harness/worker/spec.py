@@ -24,8 +24,9 @@ class WorkerSpec:
 
     Directories are absolute and the same inside and outside. `eval_from` 0 means no evaluation;
     evaluation runs after epoch e when e >= eval_from and (e - eval_from) % eval_every == 0.
-    `evaluation_case_s` None reads the evaluation cases back to back. `steps` bounds those of an
-    epoch, 0 takes all; `shuffle` is of dlrm's rows.
+    `steps` of an epoch, 0 for a pass over the data set. `pipelines` of bert: 0 for one per rank,
+    1 for one that reads for all. `shuffle` is of dlrm's rows.
+    `evaluation_case_s` None reads the evaluation cases back to back.
     """
 
     workload: str
@@ -37,6 +38,7 @@ class WorkerSpec:
     batch_size: int
     epochs: int
     steps: int
+    pipelines: int
     seed: int
     eval_from: int
     eval_every: int

@@ -54,7 +54,8 @@ def write_summary(
         "status": status,
         "steps_per_epoch": reading.steps_per_epoch,
         "samples_used_per_epoch": used,
-        "samples_dropped_per_epoch": reading.train_samples - used,
+        "samples_dropped_per_epoch": _dropped(reading.train_samples, used),
+        "readers": reading.readers,
         "cores": cores,
         "schedstat": any(outcome.has_schedstat for outcome in outcomes),
         "spin": {
@@ -71,6 +72,11 @@ def write_summary(
         "versions": {"python": platform.python_version(), "numpy": np.__version__},
     }
     _write(path, summary)
+
+
+def _dropped(samples: int | None, used: int) -> int | None:
+    # An epoch of many steps may go through the data set more than once.
+    return None if samples is None else max(0, samples - used)
 
 
 def _rank(member: Member) -> dict[str, Any]:

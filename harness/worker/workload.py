@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from harness.worker.io import DataCalls, TracedFile
+from harness.worker.record import Phase
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +35,9 @@ class BatchReader(Protocol):
     def read(self, batch: Batch, slot: int) -> None:
         """Read a batch and leave what training needs of it in slot number `slot`."""
 
+    def end(self) -> None:
+        """End a phase: let go of what the next one does not continue. May be called again."""
+
 
 class Reading(Protocol):
     """How the reference training of a workload reads one data set. Pure but for `reader`."""
@@ -55,20 +59,16 @@ class Reading(Protocol):
         """Steps of an epoch, the same for every rank."""
 
     @property
-    def train_samples(self) -> int:
-        """Training samples of the data set."""
+    def train_samples(self) -> int | None:
+        """Training samples of the data set, None where only reading all of it would tell."""
 
     @property
     def epoch_samples(self) -> int:
         """Training samples that an epoch reads, all ranks together."""
 
     @property
-    def calls_per_batch(self) -> int:
-        """Calls that reading a training batch takes, on the average over a reader's epoch."""
-
-    @property
-    def calls_per_evaluation_batch(self) -> int:
-        """Likewise of evaluation."""
+    def open_files(self) -> int:
+        """Descriptors that one reader holds at a time."""
 
     @property
     def opening_calls(self) -> int:
@@ -81,6 +81,9 @@ class Reading(Protocol):
     @property
     def slot_bytes(self) -> int:
         """Memory that the outcome of one batch takes."""
+
+    def calls(self, phase: Phase, batches: int) -> int:
+        """Return how many calls a reader makes for so many batches of a phase, at most."""
 
     def train(self, epoch: int, rank: int) -> Batches:
         """Return the batches of an epoch, of a rank that reads."""
