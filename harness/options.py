@@ -56,6 +56,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     memory_bytes: Count | None
     engine: Literal["auto", "docker", "local"]
     image_archive: Path | None
+    require_steps: CountOrZero
+    require_memories: Annotated[float, Meta(ge=0)]
     require_au: Annotated[float, Meta(gt=0, le=1)] | None
     max_duration_s: Annotated[float, Meta(gt=0)] | None
     extrapolate: bool

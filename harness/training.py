@@ -8,6 +8,7 @@ from harness.analysis.verdict import LOW_DEMAND_BYTES_PER_S
 from harness.analysis.wording import rate
 from harness.config import Config, config_notices
 from harness.dataset import DataSet, planned_manifest, reading_notices
+from harness.sizing import check_size
 from harness.worker.spec import WorkerSpec
 from harness.worker.training import plan
 from harness.worker.workload import Reading
@@ -53,6 +54,7 @@ def training_lines(config: Config, data: DataSet) -> list[str]:
     spec = worker_spec(config, data.directory, config.results)
     manifest = data.manifest or planned_manifest(config)
     reading = plan(spec, manifest)
+    check_size(config, manifest, reading)
     by = "" if reading.readers == config.accelerators else ", read by one for all"
     return [
         f"train   {config.accelerators} x {config.profile}, batch {config.batch_size} each{by}, "
