@@ -78,7 +78,7 @@ for name, (words, summary) in MENU.items():
 
 @nox.session(default=False, venv_backend="none", requires=[ENVIRONMENT])
 def smoke(session: nox.Session) -> None:
-    """The main job at CI size: each workload, from nothing to a report."""
+    """Do the main job at CI size for each workload: from nothing to a report."""
     for workload in WORKLOADS:
         run_harness(session, ["benchmark", workload, "--preset", "smoke"])
 
