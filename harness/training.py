@@ -26,6 +26,8 @@ def worker_spec(config: Config, directory: Path, out: Path) -> WorkerSpec:
         out_dir=str(out),
         checkpoint_dir=None if config.checkpoint is None else str(config.checkpoint),
         checkpoint_bytes=config.checkpoint_bytes,
+        accelerator=config.accelerator,
+        gpus=config.gpus,
         accelerators=config.accelerators,
         batch_size=config.batch_size,
         epochs=config.epochs,
@@ -40,7 +42,7 @@ def worker_spec(config: Config, directory: Path, out: Path) -> WorkerSpec:
         buffer=config.buffer,
         cache=config.cache,
         step_time=config.step_time,
-        evaluation_case_s=config.device.evaluation_case_s,
+        evaluation_case_s=config.device.evaluation_case_s if config.device else None,
     )
 
 
@@ -57,7 +59,7 @@ def training_lines(config: Config, data: DataSet) -> list[str]:
     check_size(config, manifest, reading)
     by = "" if reading.readers == config.accelerators else ", read by one for all"
     return [
-        f"train   {config.accelerators} x {config.profile}, batch {config.batch_size} each{by}, "
+        f"train   {_accelerators(config)}, batch {config.batch_size} each{by}, "
         f"{config.epochs} epochs of {reading.steps_per_epoch} steps, cache {config.cache}",
         *(_demand_lines(config, manifest, reading) if reading.computes else [_PREPARED]),
         *config_notices(config),
@@ -65,8 +67,13 @@ def training_lines(config: Config, data: DataSet) -> list[str]:
     ]
 
 
+def _accelerators(config: Config) -> str:
+    on = "a GPU" if config.gpus else "the processor"
+    return f"{config.accelerators} x {config.profile or f'TensorFlow on {on}'}"
+
+
 def _demand_lines(config: Config, manifest: Manifest, reading: Reading) -> list[str]:
-    if not reading.train_samples:
+    if not reading.train_samples or config.step_time is None:
         return []
     train_bytes = sum(file.bytes for file in manifest.files if file.role == "train")
     sample_bytes = train_bytes / reading.train_samples

@@ -43,7 +43,8 @@ class WorkerFacts:
     """The worker's own account (worker.json); None or empty where it never got to write it.
 
     `readers` is how many ranks read; the others only step. Dropped samples are None, too, where
-    nobody knows how many there are.
+    nobody knows how many there are. `tensorflow` is of accelerators that computed: device by rank,
+    tensorflow_version, model, parameters, threads_per_rank, steps, losses, ranks_on_zeros.
     """
 
     status: Status
@@ -52,6 +53,7 @@ class WorkerFacts:
     samples_dropped_per_epoch: int | None = None
     readers: int | None = None
     evictions: tuple[Eviction, ...] = ()
+    tensorflow: Mapping[str, Any] | None = None
     other: Mapping[str, Any] = field(default_factory=dict)
 
 

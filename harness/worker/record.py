@@ -75,7 +75,8 @@ ROW = np.dtype(
 # One row per training step and rank, epochs and steps from 1. Step 0 is the barrier that opens
 # the epoch's window: only its barrier_end_ns counts, the other times equal it. Times of a step:
 # load_start <= load_end <= compute_end <= barrier_end, each in the rank's own main thread.
-# declared_ns: what the accelerator's profile says the step takes. io_wall_ns, io_cpu_ns, bytes:
+# declared_ns: what the accelerator's profile says the step takes; of an accelerator that computes,
+# what the step took. io_wall_ns, io_cpu_ns, bytes:
 # within the data calls made for this step's batch, by whichever thread read it; prefetched reads
 # may lie before load_start. wait_*: where the interval [load_start, load_end] went, as the thread
 # that delivered the batch spent it: blocked in data calls, CPU in data calls, CPU elsewhere, and
