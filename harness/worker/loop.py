@@ -15,6 +15,7 @@ from harness.worker.checkpoint import Checkpoint, CheckpointWriter
 from harness.worker.clock import Look
 from harness.worker.comm import Activity, Board, Turnstile
 from harness.worker.cores import stay_on_core
+from harness.worker.counters import other_threads_rchar
 from harness.worker.failure import SelfCheckError
 from harness.worker.handover import GivingLoader, Handover, TakingLoader
 from harness.worker.io import DataCalls
@@ -67,7 +68,7 @@ class Training:
         self.mismatches = 0
         self._main, self._readers = self._make_calls()
         self._loader = self._make_loader()
-        self._meter = Meter([self._main, *self._workers()])
+        self._meter = self._make_meter()
 
     @property
     def checked_windows(self) -> int:
@@ -122,6 +123,13 @@ class Training:
             for loader, room in enumerate(rooms)
         ]
         return main, workers or [main]
+
+    def _make_meter(self) -> Meter:
+        calls = [self._main, *self._workers()]
+        if self._spec.accelerator == "emulated":
+            return Meter(calls)
+        # The threads that compute; loader workers live within a phase, and so within a window.
+        return Meter(calls, bystanders=other_threads_rchar)
 
     def _workers(self) -> list[DataCalls]:
         return [calls for calls in self._readers if calls is not self._main]

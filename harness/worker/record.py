@@ -104,7 +104,8 @@ STEP = np.dtype(
 
 # One row per phase of an epoch and rank (train; eval; one checkpoint at the end, epoch = last).
 # rchar: growth of /proc/self/io rchar between the snapshots, their own cost already taken off;
-# other_read_bytes: reads in the window that are not data (schedstat, for one); row_bytes: sum of
+# other_read_bytes: reads in the window that are not data (schedstat; what threads that compute
+# read, by the kernel's own count for each); row_bytes: sum of
 # `returned` over the window's data-read rows. The self-check: rchar == row_bytes +
 # other_read_bytes. device_bytes: growth of read_bytes, -1 where it cannot be known.
 WINDOW = np.dtype(

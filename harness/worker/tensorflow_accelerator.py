@@ -2,12 +2,17 @@
 
 TensorFlow is imported when the accelerator is made, in the rank, and a first step on zeros is done
 there: neither the import nor the compilation is in any window.
+
+It computes in threads of its own, none of which reads data, and the main thread never computes.
+What the system has TensorFlow read in a window (a file below /sys when threads first contend for a
+lock) is so told from data, thread by thread.
 """
 
 import math
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,10 +49,10 @@ class TensorFlow:
 
     Args:
         facts: of it; steps and losses are noted there.
-        model: turns batches into its inputs.
+        thread: where it computes.
+        step: trains on a batch and returns the loss.
         blank: a batch of zeros, for steps of which this rank is handed none.
-        step: trains on inputs and returns the loss.
-        refusal: what it raises of inputs that do not suit the model.
+        refusal: what `step` raises of a batch that does not suit the model.
         data_dir: where batches come from.
 
     `spin_ns` is 0: nothing is burnt by waiting.
@@ -57,17 +62,17 @@ class TensorFlow:
         self,
         *,
         facts: TensorFlowFacts,
-        model: Model,
+        thread: ThreadPoolExecutor,
+        step: Callable[[Any], float],
         blank: Any,
-        step: Callable[..., Any],
         refusal: type[Exception],
         data_dir: str,
     ) -> None:
         self.facts = facts
         self.spin_ns = 0
-        self._model = model
-        self._blank = blank
+        self._thread = thread
         self._step = step
+        self._blank = blank
         self._refusal = refusal
         self._data_dir = data_dir
 
@@ -87,9 +92,9 @@ class TensorFlow:
         Raises:
             DataSetError: the batch does not suit the model.
         """
+        computed = self._thread.submit(self._step, self._blank if batch is None else batch)
         try:
-            inputs = self._model.inputs(self._blank if batch is None else batch)
-            loss = float(self._step(*inputs))
+            loss = computed.result()
         except self._refusal as error:
             what = f"a batch that the {self.facts.model} cannot take ({str(error)[:_SHOWN]})"
             raise DataSetError(what, where=self._data_dir, then="`verify` the data set") from error
@@ -126,11 +131,13 @@ def start_tensorflow(spec: WorkerSpec, *, gpu: str | None, threads: int) -> Tens
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
     model = make_model(spec)
-    step = _compiled(tf, model)
-    # All that a step does is done once, for what TensorFlow makes when it is first used may read
-    # files of the system, which the kernel would count beside the data.
-    blank = model.blank()
-    float(step(*model.inputs(blank)))
+    graph = _compiled(tf, model)
+
+    def step(batch: Any) -> float:
+        return float(graph(*model.inputs(batch)))
+
+    thread, blank = ThreadPoolExecutor(1), model.blank()
+    thread.submit(step, blank).result()
     return TensorFlow(
         facts=TensorFlowFacts(
             device=device,
@@ -139,9 +146,9 @@ def start_tensorflow(spec: WorkerSpec, *, gpu: str | None, threads: int) -> Tens
             parameters=sum(int(tf.size(variable)) for variable in model.variables),
             threads_per_rank=threads if gpu is None else None,
         ),
-        model=model,
-        blank=blank,
+        thread=thread,
         step=step,
+        blank=blank,
         refusal=tf.errors.InvalidArgumentError,
         data_dir=spec.data_dir,
     )
