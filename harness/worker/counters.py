@@ -38,13 +38,25 @@ class IoCounters:
         )
 
 
-def other_threads_rchar() -> int:
-    """Return what the living threads of this process but its main one were returned by reads."""
-    main = str(os.getpid())
-    total = 0
-    for task in Path("/proc/self/task").iterdir():
-        # A thread may end while they are counted.
-        with suppress(FileNotFoundError, ProcessLookupError):
-            if task.name != main:
-                total += int((task / "io").read_text().split()[1])
-    return total
+class Bystanders:
+    """The threads that this process has at this moment beside its main one.
+
+    Those that come later are not among them: a loader worker may be seen for a moment after it
+    was joined.
+    """
+
+    def __init__(self) -> None:
+        main = str(os.getpid())
+        tasks = Path("/proc/self/task").iterdir()
+        self._counters = [task / "io" for task in tasks if task.name != main]
+
+    def rchar(self) -> int:
+        """Return what these threads were returned by reads so far."""
+        return sum(map(_rchar, self._counters))
+
+
+def _rchar(counters: Path) -> int:
+    # What a thread that has ended had read is counted for the process alone.
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return int(counters.read_text().split()[1])
+    return 0

@@ -15,7 +15,7 @@ from harness.worker.checkpoint import Checkpoint, CheckpointWriter
 from harness.worker.clock import Look
 from harness.worker.comm import Activity, Board, Turnstile
 from harness.worker.cores import stay_on_core
-from harness.worker.counters import other_threads_rchar
+from harness.worker.counters import Bystanders
 from harness.worker.failure import SelfCheckError
 from harness.worker.handover import GivingLoader, Handover, TakingLoader
 from harness.worker.io import DataCalls
@@ -128,8 +128,8 @@ class Training:
         calls = [self._main, *self._workers()]
         if self._spec.accelerator == "emulated":
             return Meter(calls)
-        # The threads that compute; loader workers live within a phase, and so within a window.
-        return Meter(calls, bystanders=other_threads_rchar)
+        # The threads that compute are there by now, and loader workers are not.
+        return Meter(calls, bystanders=Bystanders().rchar)
 
     def _workers(self) -> list[DataCalls]:
         return [calls for calls in self._readers if calls is not self._main]

@@ -82,7 +82,7 @@ class Encoder:
     Its loss is the mean cross entropy of the masked words plus that of the next sentences.
     """
 
-    learning_rate = 0.05
+    learning_rate = 0.02
 
     def __init__(self, *, batch_size: int, seed: int) -> None:
         self.name = f"transformer encoder of {LAYERS} layers, {WIDTH} wide"
