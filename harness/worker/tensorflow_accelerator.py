@@ -137,7 +137,10 @@ def start_tensorflow(spec: WorkerSpec, *, gpu: str | None, threads: int) -> Tens
         return float(graph(*model.inputs(batch)))
 
     thread, blank = ThreadPoolExecutor(1), model.blank()
+    drawn = [variable.numpy() for variable in model.variables]
     thread.submit(step, blank).result()
+    for variable, values in zip(model.variables, drawn, strict=True):
+        variable.assign(values)  # what was learnt from zeros
     return TensorFlow(
         facts=TensorFlowFacts(
             device=device,

@@ -38,6 +38,7 @@ if workload == "imseg":
 elif workload == "dlrm":
     batch = random.integers(0, 10**6, (batch_size, 40), np.int32)
     batch[:, 0] %= 2
+    batch[:, 1:14] %= 10
 else:
     batch = [bytes.fromhex(word) for word in sys.argv[4:]]
 losses = []
@@ -84,10 +85,9 @@ def test_a_model_learns_a_batch_that_it_sees_again(repeat, workload, batch_size,
     losses = found["losses"]
     assert found["parameters"] == parameters
     assert np.isfinite(losses).all()
-    assert losses == sorted(losses, reverse=True)
-    assert losses[-1] < 0.97 * losses[0]
-    # At the start it knows nothing: near or above what guessing costs.
-    assert 0.5 * start < losses[0] < 4 * start
+    assert losses[-1] == min(losses) < 0.97 * losses[0]
+    # At the start it knows nothing: near what guessing costs.
+    assert 0.9 * start < losses[0] < 2 * start
 
 
 @pytest.fixture

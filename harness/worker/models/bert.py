@@ -19,6 +19,7 @@ HEADS: Final = 2
 LAYERS: Final = 2
 
 _EPSILON: Final = 1e-12
+_SPREAD: Final = 0.02  # of embeddings at the start, as the reference has it
 _FEATURES: Final = {
     "input_ids": (POSITIONS, tf.int64),
     "input_mask": (POSITIONS, tf.int64),
@@ -91,9 +92,9 @@ class Encoder:
             tf.TensorSpec([None, length], kind) for length, kind in _FEATURES.values()
         )
         draws = Draws(seed)
-        self._words = draws.table(WORDS, WIDTH)
-        self._places = draws.table(POSITIONS, WIDTH)
-        self._segments = draws.table(2, WIDTH)
+        self._words = draws.table(WORDS, WIDTH, deviation=_SPREAD)
+        self._places = draws.table(POSITIONS, WIDTH, deviation=_SPREAD)
+        self._segments = draws.table(2, WIDTH, deviation=_SPREAD)
         self._embedded = _Norm(draws)
         self._layers = [_Layer(draws) for _ in range(LAYERS)]
         self._transform, self._transformed = _Dense(draws, WIDTH, WIDTH), _Norm(draws)

@@ -58,7 +58,7 @@ class Dlrm:
         self._shape = (batch_size, COLUMNS)
         self.signature = (tf.TensorSpec([None, COLUMNS], tf.int32),)
         draws = Draws(seed)
-        self._table = draws.table(_TABLES * TABLE_ROWS, WIDTH)
+        self._table = draws.table(_TABLES * TABLE_ROWS, WIDTH, deviation=TABLE_ROWS**-0.5)
         self._bottom = _Perceptron(draws, INTEGERS.stop - INTEGERS.start, BOTTOM)
         self._top = _Perceptron(draws, WIDTH + _VECTORS * (_VECTORS - 1) // 2, TOP)
         self.variables = draws.variables

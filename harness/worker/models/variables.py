@@ -25,9 +25,9 @@ class Draws:
         """
         return self._kept(self._normal(shape, np.sqrt(2 / np.prod(shape[:-1]))))
 
-    def table(self, rows: int, width: int) -> Any:
+    def table(self, rows: int, width: int, *, deviation: float) -> Any:
         """Return embeddings: `rows` vectors of small values."""
-        return self._kept(self._normal((rows, width), 1 / np.sqrt(width)))
+        return self._kept(self._normal((rows, width), deviation))
 
     def zeros(self, *shape: int) -> Any:
         """Return variables that begin at 0, as biases do."""
