@@ -12,6 +12,8 @@ from dsgen.tfrecord import frame_header, masked, read_record
 from dsgen.write import generate
 from harness.engine import Mount
 from tests.property.strategies import data_set
+from tests.unit.test_harness_refusals import harness
+from tests.unit.test_own_data import result_of
 from tests.unit.worker_run import load, load_json, make_data_set, make_spec
 
 pytestmark = pytest.mark.engine
@@ -156,6 +158,31 @@ def test_what_was_read_is_trained_on_and_counted_to_the_byte(
         took = rows["compute_end_ns"] - rows["load_end_ns"]
         assert (rows["declared_ns"] == took).all()
         assert (took > 0).all()
+
+
+def test_a_result_says_what_computed_and_nothing_of_a_profile(engine, tmp_path):
+    spec = spec_for(tmp_path, "dlrm", format="bin")
+    done = harness(
+        *("train", "dlrm", "--data", spec.data_dir, "--results", tmp_path / "results"),
+        *("--engine", "docker", "--preset", "smoke", "--accelerator", "tensorflow"),
+        *("--accelerators", RANKS, "--batch-size", 256, "--epochs", 2, "--eval-from", 0),
+    )
+    result, report = result_of(done)
+    facts = result["accelerators"]
+    assert result["engine"]["image_id"] == engine.facts()["image_id"]
+    assert (result["status"], result["self_check"]["passed"]) == ("ok", True)
+    assert (facts["kind"], facts["count"], facts["parameters"]) == ("tensorflow", RANKS, 4_218_929)
+    assert len(set(facts["device"])) == 1
+    assert not {"profile", "source", "declared_mean_s"} & set(facts)
+    unset = [result["config"][name] for name in ("profile", "device", "step_time")]
+    assert unset == [None] * 3
+    assert 0 < result["metrics"]["au"]["value"] < 1
+    assert result["metrics"]["overshoot_ns"]["max"] == 0
+    said = f"{RANKS} x TensorFlow on {facts['device'][0]}"
+    assert said in result["verdict"]["sentence"]
+    assert f"dlrm, {said}" in report
+    assert any("this machine's processor" in line for line in result["warnings"])
+    assert f"{RANKS} x TensorFlow on the processor, batch 256 each" in done.stderr
 
 
 def test_without_a_gpu_the_error_is_one_line_with_its_exit_code(train, tmp_path):
