@@ -3,10 +3,13 @@
 from pathlib import Path
 from typing import Final
 
+from harness.analysis.verdict import LOW_DEMAND_BYTES_PER_S
+from harness.analysis.wording import rate
 from harness.config import Config, config_notices
 from harness.dataset import DataSet, planned_manifest
 from harness.worker.spec import WorkerSpec
 from harness.worker.training import plan
+from harness.worker.workload import Reading
 
 _PREPARED: Final = (
     "        this is what precedes the first training: no accelerator computes, nothing is saved"
@@ -51,6 +54,15 @@ def training_lines(config: Config, data: DataSet) -> list[str]:
     return [
         f"train   {config.accelerators} x {config.profile}, batch {config.batch_size} each{by}, "
         f"{config.epochs} epochs of {reading.steps_per_epoch} steps, cache {config.cache}",
-        *([] if reading.computes else [_PREPARED]),
+        _demand_line(config, reading) if reading.computes else _PREPARED,
         *config_notices(config),
     ]
+
+
+def _demand_line(config: Config, reading: Reading) -> str:
+    """Return what accelerators that never wait would read: mean bytes of a sample, mean step."""
+    train_bytes = sum(file.size_bytes for file in reading.files if file.role == "train")
+    step_bytes = train_bytes / reading.train_samples * config.batch_size * config.accelerators
+    need = step_bytes / config.step_time.mean_s
+    low = ", which cannot test bandwidth" if need < LOW_DEMAND_BYTES_PER_S else ""
+    return f"        asks for {rate(need)}{low}"
