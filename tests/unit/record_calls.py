@@ -1,6 +1,7 @@
 """Calls on bert's files: of strace's logs, and of recorded rows."""
 
 import re
+
 from harness.worker.record import Op
 
 OPENED = re.compile(r'openat\(AT_FDCWD\S*, "([^"]*/(?:part-[^"]*|eval_10k))", .*\) += (\d+)')
