@@ -145,7 +145,7 @@ class BertReading:
             return min(sum(map(calls_of_file, sizes)), self._calls_of_part(1, batches))
         shards = self._shards(self._sizes)
         of_pass = max(sum(map(calls_of_file, shard)) for shard in shards)
-        in_pass = self.shard_records if self.records else max(1, self.shard_records // 2)
+        in_pass = max(1, self.shard_records if self.records else self.shard_records // 2)
         passes, rest = divmod(batches * self._batch_records, in_pass)
         of_part = self._calls_of_part(max(map(len, shards)), rest + SHUFFLE_RECORDS)
         return passes * of_pass + min(of_pass, of_part)
