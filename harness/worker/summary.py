@@ -58,6 +58,7 @@ def write_summary(
         "samples_used_per_epoch": used,
         "samples_dropped_per_epoch": _dropped(reading.train_samples, used),
         "readers": reading.readers,
+        "bytes": "inferred" if spec.loader == "tfdata" else "recorded",
         "cores": cores,
         "schedstat": any(outcome.has_schedstat for outcome in outcomes),
         "spin": {

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.worker.tfrecords import CHUNK_BYTES
-from tests.unit.test_harness_refusals import harness, refused
+from tests.unit.test_harness_refusals import ROOT, harness, refused
 
 RANKS, BATCH, STEPS = 2, 6, 30
 
@@ -131,6 +131,21 @@ def test_records_that_nobody_counted_are_unknown_and_never_a_number(root, tmp_pa
 )
 def test_what_cannot_be_is_one_line(root, more, code, said):
     assert refused(harness("train", *words(root, *more)), code, said)
+
+
+def test_tf_data_needs_tensorflow(root, tmp_path):
+    (tmp_path / "tensorflow.py").write_text("raise ImportError")
+    paths = {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    done = harness("train", *words(root, "--loader", "tfdata"), **paths)
+    assert done.returncode == 2
+    said = done.stderr.splitlines()[-1]
+    assert "no TensorFlow here: --loader tfdata; use the docker engine" in said
+    assert "Traceback" not in done.stderr
+
+
+def test_tf_data_is_berts_alone():
+    done = harness("train", "imseg", "--loader", "tfdata")
+    assert refused(done, 2, "imseg does not read by tf.data", "--loader")
 
 
 def test_pipelines_are_berts_alone():

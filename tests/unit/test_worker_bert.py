@@ -145,6 +145,7 @@ def test_a_step_needs_a_batch_in_every_rank(tmp_path):
     ("changes", "message"),
     [
         ({"pipelines": 2, "accelerators": 3}, "2 pipelines for 3 accelerators.*--pipelines 1"),
+        ({"loader": "tfdata", "loader_workers": 0}, "in the background.*--loader-workers 1"),
         ({"loader_workers": 2}, "2 loader workers.*--loader-workers 1"),
     ],
 )
