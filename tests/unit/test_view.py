@@ -208,4 +208,4 @@ def test_files_of_records_are_drawn_by_their_sizes():
         for figure in section.figures
         if figure.name == "sizes"
     ]
-    assert [figure.legend for figure in sizes] == [(("records", "records"),)]
+    assert [figure.legend for figure in sizes] == [(("file", "files"),)]
