@@ -121,7 +121,9 @@ def check_archive(path, calls):
     rest = reads[len(ends) :]
     assert all(call.requested % BLOCK_BYTES == 0 and call.requested <= CHUNK_BYTES for call in rest)
     starts = [members[f"{name}.npy"].header_offset for name in ("X_int", "X_cat", "y")]
-    heads = [next(n for n, call in enumerate(rest) if call.offset == start) for start in starts]
+    offsets = [call.offset for call in rest]
+    assert set(starts) <= set(offsets)
+    heads = [offsets.index(start) for start in starts]
     assert heads == sorted(heads)
     for start, first, last in zip(starts, heads, [*heads[1:], None], strict=True):
         info = next(info for info in members.values() if info.header_offset == start)

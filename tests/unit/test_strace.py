@@ -85,6 +85,44 @@ def test_a_call_torn_by_another_keeps_its_place_and_a_closed_number_is_reused():
     ]
 
 
+def test_threads_share_descriptors_and_a_closed_one_is_no_longer_the_file():
+    calls = parse(
+        [
+            "7  clone3({flags=CLONE_VM|CLONE_FILES|CLONE_THREAD, ...}, 88) = 8",
+            '7  openat(AT_FDCWD, "/a", O_RDONLY) = 3',
+            '8  read(3, ""..., 7) = 7',
+            "8  close(3) = 0",
+            '7  read(3, ""..., 1) = 1',  # a pipe
+        ]
+    ).calls
+    assert [(one.thread, str(one.call)) for one in calls] == [
+        (7, "a: open = 0"),
+        (8, "a: read at 0 of 7 = 7"),
+        (8, "a: close = 0"),
+    ]
+
+
+def test_a_call_takes_effect_when_it_returns():
+    calls = parse(
+        [
+            "7  clone3({flags=CLONE_VM|CLONE_FILES|CLONE_THREAD, ...}, 88) = 8",
+            '7  openat(AT_FDCWD, "/a", O_RDONLY) = 3',
+            '7  openat(AT_FDCWD, "/b", O_RDONLY <unfinished ...>',
+            '8  read(3, ""..., 7) = 7',
+            "8  close(3) = 0",
+            "7  <... openat resumed>) = 3",
+            '8  read(3, ""..., 7) = 7',
+        ]
+    ).calls
+    assert [str(one.call) for one in calls] == [
+        "a: open = 0",
+        "b: open = 0",
+        "a: read at 0 of 7 = 7",
+        "a: close = 0",
+        "b: read at 0 of 7 = 7",
+    ]
+
+
 def test_a_thread_that_closes_lets_another_reuse_the_number_before_it_hears_of_it():
     calls = parse(
         [
@@ -132,16 +170,14 @@ def test_a_fork_copies_descriptors_and_shares_positions_even_if_seen_before_it_r
 
 
 def test_what_is_not_a_call_on_a_file_is_left_out():
-    assert (
-        calls_of(
-            "7  select(4, [3], NULL, NULL, NULL) = 1\n"
-            '7  read(5, ""..., 10) = 10\n'
-            '7  newfstatat(AT_FDCWD, "/f", {...}, 0) = 0\n'
-            "7  mmap(NULL, 8192, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x7f00\n"
-            "7  --- SIGCHLD {si_signo=SIGCHLD} ---\n"
-        )
-        == []
-    )
+    assert calls_of(
+        '7  openat(AT_FDCWD, "/f", O_RDONLY) = 4\n'
+        "7  select(4, [3], NULL, NULL, NULL) = 1\n"
+        '7  read(5, ""..., 10) = 10\n'
+        '7  newfstatat(AT_FDCWD, "/f", {...}, 0) = 0\n'
+        "7  mmap(NULL, 8192, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x7f00\n"
+        "7  --- SIGCHLD {si_signo=SIGCHLD} ---\n"
+    ) == [Call("/f", "open", -1, -1, 0)]
 
 
 def test_maps_stats_failures_and_odd_names_are_told():
@@ -247,6 +283,8 @@ def test_files_may_be_read_less_far_but_not_otherwise():
         compare_files(reference, [*calls("/b", 9, closed=True), *calls("/a", 2, closed=False)])
         == ""
     )
+    again = [*reference[:6], *reference[:6]]
+    assert "/a: call 7 differs (6 of the reference, 12 ours)" in compare_files(reference, again)
     assert compare_files(reference, calls("/c", 1, closed=False)) == ""
     assert "/a: call 5 differs" in compare_files(reference, calls("/a", 4, closed=True))
     moved = [call._replace(offset=call.offset + 1) for call in calls("/b", 1, closed=False)]
