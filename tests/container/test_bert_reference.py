@@ -9,6 +9,7 @@ from dsgen.write import generate
 from tests.container.traced import READERS
 from tests.property.strategies import data_set
 from tests.reference.calls import Call, by_file, compare
+from tests.reference.strace import by_process, calls_of
 
 pytestmark = pytest.mark.engine
 
@@ -33,13 +34,12 @@ def read(traced, tmp_path):
 
 
 def on_parts(trace, data):
-    """Return process -> its calls on training files, and its marks, in their order."""
-    processes = defaultdict(list)
-    for traced in trace.calls:
-        path = traced.call.path
-        if path.startswith(f"{data}/part-") or (is_mark(path) and traced.call.name == "open"):
-            processes[traced.process].append(traced.call)
-    return processes
+    """Return the calls of each process on training files, and its marks, in their order."""
+    seen = trace.below(f"{data}/part-", data.with_name("marks"))
+    return [
+        [call for call in calls_of(own) if not is_mark(call.path) or call.name == "open"]
+        for own in by_process(seen).values()
+    ]
 
 
 def is_mark(path):
@@ -84,7 +84,7 @@ def test_a_pipeline_opens_24_files_reads_each_once_and_goes_on_with_some(read):
     data, trace = read(
         104_000_000, 26, "--ranks", 1, "--steps", 20, "--step-s", 0.2, "--eval-steps", 20
     )
-    (calls,) = on_parts(trace, data).values()
+    (calls,) = on_parts(trace, data)
     # Each by a thread of its own, of which the last may be late for the first batch.
     assert len(opened_before(calls, 1)) <= OPENED_FIRST
     assert len(set(opened_before(calls, 2))) == OPENED_FIRST
@@ -96,7 +96,7 @@ def test_a_pipeline_opens_24_files_reads_each_once_and_goes_on_with_some(read):
     assert min(reads) == 1
     assert 1 <= sum(count > 1 for count in reads) <= ACTIVE_FILES
     path = str(data / "eval_10k")
-    assert [one.call for one in trace.calls if one.call.path == path] == [
+    assert calls_of(trace.below(path)) == [
         Call(path, "open", -1, -1, 0),
         Call(path, "pread", 0, READ_BYTES, READ_BYTES),
         Call(path, "close", -1, -1, 0),
@@ -105,7 +105,7 @@ def test_a_pipeline_opens_24_files_reads_each_once_and_goes_on_with_some(read):
 
 def test_every_file_is_read_in_sequence_to_a_short_and_an_empty_read_eight_at_a_time(read):
     data, trace = read(40_000_000, 64, "--ranks", 1, "--raw", "--batch-size", 100)
-    (calls,) = on_parts(trace, data).values()
+    (calls,) = on_parts(trace, data)
     on_files = [call for call in calls if not is_mark(call.path)]
     files = by_file(on_files)
     parts = sorted(data.glob("part-*"))
@@ -119,7 +119,7 @@ def test_every_file_is_read_in_sequence_to_a_short_and_an_empty_read_eight_at_a_
 def test_eight_ranks_open_192_files(read):
     data, trace = read(115_000_000, 192, "--ranks", 8, "--steps", 2, "--step-s", 0.5)
     ranks = on_parts(trace, data)
-    opened = [opened_before(calls, 2) for calls in ranks.values()]
+    opened = [opened_before(calls, 2) for calls in ranks]
     assert [len(paths) for paths in opened] == [OPENED_FIRST] * 8
     parts = {str(path) for path in data.glob("part-*")}
     assert len(parts) >= 192

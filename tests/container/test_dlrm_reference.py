@@ -10,6 +10,7 @@ from dsgen.write import generate
 from tests.container.traced import READERS
 from tests.property.strategies import data_set
 from tests.reference.calls import Call, by_file, compare
+from tests.reference.strace import calls_of
 
 pytestmark = pytest.mark.engine
 
@@ -30,9 +31,7 @@ def read(traced, tmp_path):
         generate(wanted.layout(), data, processes=2, emit=lambda _: None)
         (tmp_path / "scratch").mkdir()
         trace = traced(READERS / "dlrm.py", wanted.wanted.format, "--data", data, *words)
-        places = (f"{data}/", f"{tmp_path}/scratch/")
-        calls = [one.call for one in trace.calls if one.call.path.startswith(places)]
-        return data, calls
+        return data, calls_of(trace.below(f"{data}/", f"{tmp_path}/scratch/"))
 
     return run
 

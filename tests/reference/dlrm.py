@@ -121,6 +121,7 @@ def read_text(rank, options):
 
 
 READERS = {"bin": read_bin, "npz": read_npz, "text": read_text}
+FILES = {"bin": "preprocessed_train.bin", "npz": "day_*_reordered.npz", "text": "train.txt"}
 
 
 def main():
@@ -135,6 +136,9 @@ def main():
     parser.add_argument("--orders", type=Path, help="JSON, epoch -> numbers of batches (bin)")
     parser.add_argument("--scratch", type=Path, help="directory for the parts (text)")
     options = parser.parse_args()
+    ranks.check_files(parser, options.data, FILES[options.format])
+    if options.format == "text" and options.scratch is None:
+        parser.error("--scratch is missing; name a directory for the parts of the text")
     ranks.run(1, READERS[options.format], options)
 
 

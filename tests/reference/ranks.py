@@ -49,6 +49,12 @@ def add_flags(parser):
     parser.add_argument("--marks", type=Path, help="directory for an empty file a batch")
 
 
+def check_files(parser, directory, pattern):
+    """End with a line if `directory` has no file of this name."""
+    if not any(directory.glob(pattern)):
+        parser.error(f"no {pattern} in {directory}; name the directory of such a data set")
+
+
 def run(ranks, train, options):
     """Run `train(rank, options)` for each rank; end with 1 if one of them failed.
 

@@ -7,6 +7,7 @@ threads and exec, so that a call says which file it was on and where in it.
 
 import re
 from codecs import escape_decode
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -55,6 +56,37 @@ class Trace(NamedTuple):
 
     calls: list[Traced]
     parents: dict[int, int]
+
+    def below(self, *starts):
+        """Return the calls on files whose paths start with one of these."""
+        starts = tuple(map(str, starts))
+        return [traced for traced in self.calls if traced.call.path.startswith(starts)]
+
+
+def by_process(traced):
+    """Return process -> what it called, in its order."""
+    processes = defaultdict(list)
+    for one in traced:
+        processes[one.process].append(one)
+    return dict(processes)
+
+
+def by_thread(traced):
+    """Return thread -> what it called, in its order."""
+    threads = defaultdict(list)
+    for one in traced:
+        threads[one.thread].append(one)
+    return dict(threads)
+
+
+def calls_of(traced):
+    """Return the calls alone, as rows have them."""
+    return [one.call for one in traced]
+
+
+def in_detail(traced):
+    """Return calls with their flags, commands and origins, and which descriptor they were on."""
+    return [(one.call, one.detail, one.copy) for one in traced]
 
 
 def parse(lines):

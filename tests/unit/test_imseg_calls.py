@@ -10,7 +10,7 @@ import pytest
 
 from harness.worker.record import Op
 from tests.reference.calls import compare, recorded_calls
-from tests.reference.strace import OPTIONS, parse
+from tests.reference.strace import OPTIONS, calls_of, in_detail, parse
 from tests.unit.worker_run import (
     REPOSITORY,
     command,
@@ -43,11 +43,6 @@ def strace(tmp_path, arguments):
             if traced.call.path.endswith(".npy"):
                 files[traced.call.path].append(traced)
     return files
-
-
-def in_detail(traced):
-    """Return calls with their flags, commands and origins, and which descriptor they were on."""
-    return [(one.call, one.detail, one.copy) for one in traced]
 
 
 def training_files(directory):
@@ -84,7 +79,7 @@ def test_rows_are_the_calls(tmp_path, data_dir, buffer):
     assert len(files) == len(made)
     for number, facts in files.items():
         own = recorded_calls(rows[rows["file"] == int(number)], files)
-        assert compare([one.call for one in made[facts["path"]]], own) == ""
+        assert compare(calls_of(made[facts["path"]]), own) == ""
 
 
 def test_a_case_is_read_image_first_and_each_file_once(tmp_path, data_dir):
