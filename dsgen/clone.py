@@ -59,6 +59,14 @@ class CloneSink:
                 raise unwritten(error, path) from error
         return written
 
+    def flush(self) -> None:
+        """Put what was written on the device; what is shared is there already.
+
+        Raises:
+            PathError: no space, or an error of the device.
+        """
+        self._writes.flush()
+
 
 def is_shared(file: PlannedFile) -> bool:
     """Say whether a file of a clone shares blocks with its source."""

@@ -15,7 +15,10 @@ class Sink(Protocol):
     """Takes segments, one after the other; each process has one."""
 
     def write(self, path: Path, file: int, segment: Segment, blocks: Blocks) -> Written:
-        """Write one segment into its range of `path`; it is on the device when this returns."""
+        """Write one segment into its range of `path`."""
+
+    def flush(self) -> None:
+        """Return when every segment that was written is on the device."""
 
 
 class Content(Protocol):

@@ -42,9 +42,8 @@ def check_unshared(own: set[str], directory: Path) -> None:
     Raises:
         PathError: foreign files, the first of them named.
     """
-    foreign = sorted(
-        entry.name for entry in directory.iterdir() if entry.name not in OWN_NAMES | own
-    )
+    ours = OWN_NAMES | own
+    foreign = sorted(entry.name for entry in directory.iterdir() if entry.name not in ours)
     if foreign:
         shown = ", ".join(foreign[:3]) + (", ..." if len(foreign) > 3 else "")
         what = f"{len(foreign)} foreign files ({shown})"

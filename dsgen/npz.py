@@ -1,6 +1,6 @@
 """The structure of npz files around their arrays: zip with 64-bit sizes.
 
-Source: APPNOTE.TXT of PKWARE, version 6.3.10, sections 4.3 to 4.5; RFC 1951 for deflate.
+Source: APPNOTE.TXT of PKWARE, version 6.3.10, sections 4.3 to 4.5.
 """
 
 import struct
@@ -21,13 +21,6 @@ _METHODS: Final = {"stored": 0, "deflate": 8}
 _MADE_BY: Final = 3 << 8 | _VERSION
 _MODE: Final = 0o600 << 16
 _LOCAL: Final = struct.Struct("<4s5H3I2H")
-
-# Empty deflate blocks that end on a byte: a stored one after none, one, or two fixed ones.
-_EMPTY: Final = {5: b"\0\0\0\xff\xff", 6: b"\x02\0\0\0\xff\xff", 7: b"\x02\x08\0\0\0\xff\xff"}
-# With these, every length from here on can be filled.
-LEAST_PADDING: Final = 20
-# The last block of a stream: stored, and empty.
-DEFLATE_END: Final = b"\x01\0\0\xff\xff"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,22 +93,6 @@ def small_archive(name: str, values: tuple[int, ...]) -> bytes:
     )
     body = local_header(member) + content
     return body + directory([member], len(body))
-
-
-def stored_block(data: bytes) -> bytes:
-    """Return a deflate block, not the last, that holds up to 65,535 bytes as they are."""
-    return struct.pack("<BHH", 0, len(data), len(data) ^ 0xFFFF) + data
-
-
-def empty_blocks(length: int) -> bytes:
-    """Return deflate blocks that hold nothing and take `length` bytes, 20 or more.
-
-    >>> all(len(empty_blocks(length)) == length for length in range(20, 100))
-    True
-    """
-    last = {0: b"", 1: _EMPTY[6], 2: _EMPTY[7], 3: _EMPTY[6] + _EMPTY[7], 4: _EMPTY[7] * 2}
-    tail = last[length % 5]
-    return _EMPTY[5] * ((length - len(tail)) // 5) + tail
 
 
 def _entry(member: Member) -> bytes:

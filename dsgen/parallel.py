@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import multiprocessing
 import os
+import reprlib
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection, wait
@@ -50,7 +51,8 @@ def run_parallel(
                 for ready in wait(list(crew), _HEED_EVERY_S):
                     connection = cast(Connection, ready)
                     process, task = crew[connection]
-                    yield _outcome(connection, process, task)
+                    outcome = _outcome(connection, process, task)
+                    # The process works again while the caller does something with the outcome.
                     for following in _take(remaining, 1):
                         crew[connection] = (process, following)
                         _send(connection, following)
@@ -59,6 +61,7 @@ def run_parallel(
                         del crew[connection]
                         _send(connection, None)
                         process.join()
+                    yield outcome
         finally:
             _end([process for process, _ in crew.values()])
 
@@ -130,7 +133,9 @@ def _outcome(connection: Connection, process: ForkProcess, task: object) -> Any:
         if process.exitcode is not None and process.exitcode < 0:
             how = signal.Signals(-process.exitcode).name
         then = "run the same command again to continue; if it was SIGKILL, check memory"
-        raise WriterDiedError(f"a process died ({how})", where=f"task {task}", then=then) from lost
+        raise WriterDiedError(
+            f"a process died ({how})", where=f"task {reprlib.repr(task)}", then=then
+        ) from lost
     if error is not None:
         raise error
     return outcome

@@ -3,6 +3,7 @@
 import resource
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 from dsgen.content import Content, Sink
 from dsgen.directory import partial_name
@@ -14,6 +15,11 @@ from dsgen.parallel import run_parallel
 from dsgen.workloads import Blocks
 
 Task = tuple[int, int]  # file and segment
+
+# Small segments go to a process, and to the device, together: what a message and a flush cost is
+# many times what their bytes do. So many are written again after an interruption, at most.
+_BATCH_SEGMENTS: Final = 64
+_BATCH_BYTES: Final = 2**20
 
 
 def write_segments(
@@ -27,21 +33,25 @@ def write_segments(
     in_place: bool,
     digests: dict[Task, int | None] | None = None,
 ) -> Iterator[Written]:
-    """Write the segments and yield each as it reaches the device, with progress for the whole.
+    """Write the segments and yield each once it is on the device, with progress for the whole.
 
     `digests` are those of segments that were written before, as far as they are known.
     """
     sinks: list[Sink] = []  # filled in the child: one sink a process
     known = dict(digests or {})
 
-    def work(task: Task) -> tuple[Written, int]:
-        if not sinks:
-            keep_freed_memory()
-            sinks.append(content.sink(layout))
+    def write(task: Task) -> Written:
         file, segment = layout.files[task[0]], task[1]
         name = file.path if in_place else partial_name(file.path)
         blocks = blocks_of(content, layout, file, segment, known)
-        written = sinks[0].write(directory / name, file.index, file.segment(segment), blocks)
+        return sinks[0].write(directory / name, file.index, file.segment(segment), blocks)
+
+    def work(batch: list[Task]) -> tuple[list[Written], int]:
+        if not sinks:
+            keep_freed_memory()
+            sinks.append(content.sink(layout))
+        written = [write(task) for task in batch]
+        sinks[0].flush()
         return written, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
     todo_bytes = sum(layout.files[file].segment(segment).bytes for file, segment in tasks)
@@ -49,19 +59,35 @@ def write_segments(
     done_bytes, peak_bytes = total_bytes - todo_bytes, 0
     for phase in _phases(layout, tasks):
         # Processes are forked for each phase, and so know all digests of the one before.
-        for written, process_peak_bytes in run_parallel(phase, work, processes):
-            yield written
-            known[written.file, written.segment] = written.digest
-            done_bytes += written.bytes
+        for batch, process_peak_bytes in run_parallel(_batches(layout, phase), work, processes):
             peak_bytes = max(peak_bytes, process_peak_bytes)
-            event = progress(content.task, done_bytes, total_bytes)
-            emit({**event, "peak_process_bytes": peak_bytes})
+            for written in batch:
+                yield written
+                known[written.file, written.segment] = written.digest
+                done_bytes += written.bytes
+                event = progress(content.task, done_bytes, total_bytes)
+                emit({**event, "peak_process_bytes": peak_bytes})
 
 
 def _phases(layout: Layout, tasks: list[Task]) -> Iterator[list[Task]]:
     """Yield the tasks in two lists, the second with the closing segments."""
     for closing in (False, True):
         yield [task for task in tasks if (task[1] in layout.files[task[0]].closing) == closing]
+
+
+def _batches(layout: Layout, tasks: list[Task]) -> Iterator[list[Task]]:
+    """Yield the tasks in lists of at most so many segments and bytes, or of one segment."""
+    batch: list[Task] = []
+    batch_bytes = 0
+    for file, segment in tasks:
+        segment_bytes = layout.files[file].segment(segment).bytes
+        if batch and (len(batch) == _BATCH_SEGMENTS or batch_bytes + segment_bytes > _BATCH_BYTES):
+            yield batch
+            batch, batch_bytes = [], 0
+        batch.append((file, segment))
+        batch_bytes += segment_bytes
+    if batch:
+        yield batch
 
 
 def blocks_of(

@@ -18,10 +18,11 @@ import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from dsgen.errors import unwritten
+from dsgen.errors import writing
 from dsgen.journal import Written
 from dsgen.layout import Segment
 from dsgen.workloads import Blocks
+from dsgen.writeback import start_writeback
 
 _BUFFER_BYTES: Final = 4 * 2**20
 # Two writes under way keep a fast device busy while a third buffer fills and a fourth waits.
@@ -43,21 +44,33 @@ class SegmentSink:
             np.frombuffer(mmap.mmap(-1, _BUFFER_BYTES), dtype=np.uint8) for _ in range(_BUFFERS)
         ]
         self._threads = ThreadPoolExecutor(_WRITES, thread_name_prefix="write")
+        self._written: list[tuple[Path, int]] = []  # and not flushed yet
 
     def write(self, path: Path, file: int, segment: Segment, blocks: Blocks) -> Written:
-        """Write the blocks of one segment into its range of `path` and flush them to the device.
+        """Write the blocks of one segment into its range of `path`; `flush` comes after it.
 
         Raises:
             PathError: no space, no right, or an error of the device.
         """
-        try:
-            descriptor = _open(path, direct=segment.offset_bytes % _ALIGNMENT == 0)
-            try:
-                return self._write(descriptor, file, segment, blocks)
-            finally:
+        with writing(path):
+            descriptor = _open(path, direct=_fills_blocks(segment))
+            self._written.append((path, descriptor))
+            return self._write(descriptor, file, segment, blocks)
+
+    def flush(self) -> None:
+        """Wait until all that was written since the last time is on the device.
+
+        Raises:
+            PathError: no space, or an error of the device.
+        """
+        if len(self._written) > 1:
+            for _, descriptor in self._written:
+                start_writeback(descriptor)
+        for path, descriptor in self._written:
+            with writing(path):
+                os.fdatasync(descriptor)
                 os.close(descriptor)
-        except OSError as error:
-            raise unwritten(error, path) from error
+        self._written.clear()
 
     def _write(
         self,
@@ -69,10 +82,13 @@ class SegmentSink:
         digests: list[int | None] = []
         measured = _Measured(segment.index)
         pending: deque[Future[None]] = deque()
-        offset = segment.offset_bytes
+        offset, end = segment.offset_bytes, segment.offset_bytes + segment.bytes
         for chunk in _regrouped(_noting(blocks, digests), self._buffers):
             measured.add(chunk)
-            pending.append(self._threads.submit(_write_all, descriptor, chunk, offset))
+            if offset + chunk.size == end:  # no other buffer fills meanwhile
+                _write_all(descriptor, chunk, offset)
+            else:
+                pending.append(self._threads.submit(_write_all, descriptor, chunk, offset))
             offset += chunk.size
             # All other buffers may be under way, the one that fills next may not.
             while len(pending) >= _BUFFERS:
@@ -82,7 +98,6 @@ class SegmentSink:
         written_bytes = offset - segment.offset_bytes
         if written_bytes != segment.bytes:
             raise AssertionError(f"{written_bytes} bytes for a segment of {segment.bytes}")
-        os.fdatasync(descriptor)
         return measured.written(file, segment, digests[0])
 
 
@@ -158,6 +173,11 @@ def _regrouped(
 def _noting(blocks: Blocks, digests: list[int | None]) -> Iterator[NDArray[np.uint8]]:
     """Yield the blocks, and keep what their generator returns."""
     digests.append((yield from blocks))
+
+
+def _fills_blocks(segment: Segment) -> bool:
+    """Say whether a segment has whole blocks, which is what can be written directly."""
+    return segment.offset_bytes % _ALIGNMENT == 0 and segment.bytes >= _ALIGNMENT
 
 
 def _open(path: Path, *, direct: bool) -> int:

@@ -5,7 +5,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from dsgen.layout import Compression, Role
 SOURCE_NAME: Final = ".feedrate-source.json"
 
 # Rises whenever the same input and parameters would give other bytes.
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 
 _CHANGED: Final = "leave the input alone, then remove the scaled data set and scale again"
 _RENEWED: Final = "repeat the command that made the data set, which writes it again"
@@ -203,7 +203,7 @@ def write_source(directory: Path, source: Source) -> None:
     Raises:
         PathError: it cannot be written.
     """
-    text = json.dumps(asdict(source), separators=(",", ":"))
+    text = json.dumps(source, default=_as_json, separators=(",", ":"))
     path, temporary = directory / SOURCE_NAME, directory / f"{SOURCE_NAME}.partial"
     with writing(path):
         with temporary.open("w", encoding="utf-8") as stream:
@@ -239,6 +239,10 @@ def read_source(directory: Path) -> Source:
 
 def _checksum(text: str) -> str:
     return f"{google_crc32c.value(text.encode()):08x}"
+
+
+def _as_json(value: Source | SourceFile | MadeDay) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in value.__slots__}
 
 
 def _from_document(document: dict[str, Any]) -> Source:

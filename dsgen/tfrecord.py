@@ -7,7 +7,7 @@ tensorflow/core/example/example.proto and feature.proto, and protobuf's encoding
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import IO, Final, Literal
+from typing import Final, Literal, Protocol
 
 import google_crc32c
 import numpy as np
@@ -28,6 +28,13 @@ _WINDOW_BYTES: Final = 2**16
 _BACK_BYTES: Final = 2**20
 
 Kind = Literal["float", "int64"]
+
+
+class Readable(Protocol):
+    """What records are read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return the next `size` bytes, fewer only at the end."""
 
 
 def masked(crcs: NDArray[np.uint32]) -> NDArray[np.uint32]:
@@ -71,7 +78,7 @@ def example(features: Sequence[bytes]) -> bytes:
     return _FIELD_1 + varint(len(joined)) + joined
 
 
-def read_record(stream: IO[bytes], at_most: int | None = None) -> bytes:
+def read_record(stream: Readable, at_most: int | None = None) -> bytes:
     """Return the data of the record at the stream's position.
 
     Args:
@@ -102,6 +109,24 @@ def header_length(header: bytes) -> int | None:
     if _masked_crc(header[:8]) != int.from_bytes(header[8:12], "little"):
         return None
     return int.from_bytes(header[:8], "little")
+
+
+def count_records(descriptor: int, file_bytes: int, at_most: int | None = None) -> tuple[int, int]:
+    """Return how many records a file has, by their headers, and where the last of them ends.
+
+    Args:
+        descriptor: of the file.
+        file_bytes: its length.
+        at_most: after as many the rest is not looked at.
+
+    Raises:
+        ValueError: no record begins where the one before ends, or the last one is cut.
+    """
+    records = at = 0
+    while at < file_bytes and records != at_most:
+        at = next_header(descriptor, at, file_bytes)
+        records += 1
+    return records, at
 
 
 def feature_names(example_: bytes) -> set[str]:

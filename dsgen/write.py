@@ -219,12 +219,14 @@ def _segments_left(layout: Layout, done: Mapping[Task, Written]) -> list[int]:
 def _finish(file: PlannedFile, directory: Path) -> None:
     """Give a complete file its name; it has it already when the crash came after this."""
     final, partial = directory / file.path, directory / partial_name(file.path)
-    if not partial.exists():
-        return
     with writing(final):
+        try:
+            size_bytes = partial.stat().st_size
+        except FileNotFoundError:
+            return
         # After a crash a file may be longer. All segments are flushed already, their length
         # included; and cutting what has the right length gives a clone a last block of its own.
-        if partial.stat().st_size != file.bytes:
+        if size_bytes != file.bytes:
             os.truncate(partial, file.bytes)
             _flush(partial)
         partial.rename(final)

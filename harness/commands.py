@@ -21,7 +21,6 @@ from harness.dataset import (
     data_set_directory,
     find_data_set,
     keep_apart,
-    training_lines,
 )
 from harness.engine.choose import choose_engine
 from harness.engine.client import connect
@@ -33,6 +32,7 @@ from harness.scaling import layout_line, plan_scaling, scale, scaling_lines
 from harness.setting import Setting
 from harness.system import system_facts
 from harness.target import Target, inspect_target, target_lines
+from harness.training import training_lines
 from harness.worker.training import READINGS
 
 Run = Callable[[argparse.Namespace, tuple[str, ...]], ExitCode]

@@ -15,7 +15,7 @@ from dsgen.manifest import Manifest
 from harness.analysis.recording import Status
 from harness.analysis.verdict import DEFAULT_THRESHOLD_AU
 from harness.config import Config, config_json, config_notices
-from harness.dataset import sharing_notices
+from harness.dataset import counted_or_none, reading_notices, sharing_notices
 from harness.errors import ResultError, StopRequested
 from harness.recordings import read_recording
 from harness.report.writer import render_report
@@ -113,7 +113,10 @@ def _dataset_facts(manifest: Manifest, directory: Path) -> dict[str, Any]:
     return {
         **parameters,
         "path": str(directory),
-        "samples": {"train": manifest.samples_train, "eval": manifest.samples_eval},
+        "samples": {
+            "train": counted_or_none(manifest.samples_train),
+            "eval": counted_or_none(manifest.samples_eval),
+        },
         "bytes": manifest.data_bytes,
         "files": len(manifest.files),
         "entropy": {
@@ -147,6 +150,7 @@ def _warnings(setting: Setting, manifest: Manifest, ending: Ending) -> Sequence[
     warnings = [
         *config_notices(setting.config),
         *setting.notices,
+        *reading_notices(setting.config, manifest),
         *sharing_notices(manifest),
     ]
     load, cores = setting.system.load_average, setting.system.cores_usable

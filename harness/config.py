@@ -39,6 +39,7 @@ from harness.worker.spec import StepTime
 # In no file: each follows from other options where it is not set.
 _DERIVED: Final = frozenset({"checkpoint", "batch_size", "eval_from"})
 _WANTED: Final = tuple(field.name for field in fields(Wanted))
+_PREPARED: Final = ("dlrm", "text")  # read before training, which has nothing to evaluate then
 _PATHS: Final = ("data", "results", "checkpoint", "image_archive")
 
 
@@ -137,7 +138,7 @@ def build_config(
     for document in (builtin, user) if user else (builtin,):
         profiles |= profiles_of(document, workload, found)
     device = _device(values, profiles, places, found)
-    _derive(values, places, device, cwd)
+    _derive(values, places, device, cwd, trains=(workload, values.get("format")) != _PREPARED)
     found += _not_plain(values, places)
     found += _contradictions(values, places, workload)
     declared = _declared(values, device, found)
@@ -195,7 +196,12 @@ def _device(
 
 
 def _derive(
-    values: dict[str, Any], places: Mapping[str, str], device: Profile | None, cwd: Path
+    values: dict[str, Any],
+    places: Mapping[str, str],
+    device: Profile | None,
+    cwd: Path,
+    *,
+    trains: bool,
 ) -> None:
     """Make paths absolute and fill in what was not set; a value that was refused stays absent."""
     for key in _PATHS:
@@ -210,7 +216,7 @@ def _derive(
         values["batch_size"] = device.reference_batch
     # The reference starts to evaluate at half of its epochs (25 of 50, 10 of 20).
     if "eval_from" not in places and "epochs" in values:
-        values["eval_from"] = (values["epochs"] + 1) // 2
+        values["eval_from"] = (values["epochs"] + 1) // 2 if trains else 0
 
 
 def _not_plain(values: Mapping[str, Any], places: Mapping[str, str]) -> list[Problem]:
@@ -239,9 +245,15 @@ def _contradictions(
     if evaluation > epochs:
         what = f"evaluation from epoch {evaluation} of {epochs} would never happen"
         refuse("eval_from", what, f"give 1 to {epochs}, or 0 for no evaluation")
+    if values.get("pipelines") and workload != "bert":
+        refuse("pipelines", f"{workload} has a fixed number of readers", "leave it out")
     if warmup >= epochs:
         what = f"{warmup} of {epochs} epochs are warm-up: none would be measured"
         refuse("warmup_epochs", what, f"stay below {epochs}")
+    rows = workload == "dlrm" and values.get("format") in ("bin", None)
+    if values.get("shuffle", "none") != "none" and not rows:
+        what = f"only dlrm's rows are read by batches, not {workload}"
+        refuse("shuffle", what, "leave it out, or use dlrm with --format bin")
     if values.get("memory_bytes") and values.get("engine") == "local":
         what = "plain processes cannot be held to a memory limit"
         refuse("memory_bytes", what, "use the docker engine, or no limit")

@@ -7,12 +7,13 @@ import msgspec
 
 from dsgen.described import manifest_of
 from dsgen.input import holds
-from dsgen.layout import Layout
-from dsgen.manifest import MANIFEST_NAME, Manifest, read_manifest
+from dsgen.layout import COUNTED, Layout
+from dsgen.manifest import MANIFEST_NAME, Allocation, Manifest, ManifestFile, read_manifest
 from dsgen.size import echo_size, format_size, parse_size
 from dsgen.workloads import WORKLOADS, plan
-from harness.config import Config, checkpoint_below, config_notices
+from harness.config import Config, checkpoint_below
 from harness.errors import ConfigError
+from harness.worker.tfrecords import OPEN_FILES
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +35,34 @@ def planned(config: Config) -> Layout:
     """Return the layout of the configured data set."""
     return plan(
         config.workload, size_bytes=config.size_bytes, seed=config.seed, wanted=config.wanted
+    )
+
+
+def planned_manifest(config: Config) -> Manifest:
+    """Return the manifest that the configured data set will have, without what only bytes tell."""
+    layout = planned(config)
+    return Manifest(
+        parameters=layout.parameters,
+        data_bytes=layout.data_bytes,
+        sidecar_bytes=layout.sidecar_bytes,
+        samples_train=layout.samples("train"),
+        samples_eval=layout.samples("eval"),
+        entropy=None,
+        allocation=Allocation(holes_bytes=None, shared_bytes=None),
+        files=tuple(
+            ManifestFile(
+                path=file.path,
+                role=file.role,
+                file_class=file.file_class,
+                bytes=file.bytes,
+                samples=file.samples,
+                crc32c=None,
+                segments=(),
+            )
+            for file in layout.files
+        ),
+        links=layout.links,
+        crc32c=None,
     )
 
 
@@ -130,10 +159,12 @@ def data_lines(config: Config, data: DataSet) -> list[str]:
 
 
 def _data_line(directory: Path, *, data_bytes: int, files: int, train: int, evaluation: int) -> str:
-    return (
-        f"data    {directory}: {data_bytes:,} bytes in {files} files, "
-        f"{train:,} training and {evaluation:,} evaluation samples"
+    samples = (
+        "samples not counted"
+        if COUNTED in (train, evaluation)
+        else f"{train:,} training and {evaluation:,} evaluation samples"
     )
+    return f"data    {directory}: {data_bytes:,} bytes in {files} files, {samples}"
 
 
 def _own_lines(config: Config, data: DataSet) -> list[str]:
@@ -144,16 +175,23 @@ def _own_lines(config: Config, data: DataSet) -> list[str]:
     return [f"        DATA itself is the data set{without}: there is no {name} in it"]
 
 
-def training_lines(config: Config, data: DataSet) -> list[str]:
-    """Return what training will do, before it does."""
-    manifest = data.manifest
-    samples = planned(config).samples("train") if manifest is None else manifest.samples_train
-    steps = samples // config.accelerators // config.batch_size
+def reading_notices(config: Config, training: Layout | Manifest) -> list[str]:
+    """Return what is to be said where a data set cannot be read as the reference reads it."""
+    if config.workload != "bert":
+        return []
+    pipelines = config.pipelines or config.accelerators
+    files = sum(file.role == "train" for file in training.files)
+    if files >= OPEN_FILES * pipelines:
+        return []
     return [
-        f"train   {config.accelerators} x {config.profile}, batch {config.batch_size} each, "
-        f"{config.epochs} epochs of {steps} steps, cache {config.cache}",
-        *config_notices(config),
+        f"{pipelines} pipelines open {files} training files at the start; with as many as the "
+        f"original has it would be {OPEN_FILES * pipelines} (--min-files)."
     ]
+
+
+def counted_or_none(samples: int) -> int | None:
+    """Return a number of samples, None where they were not counted."""
+    return None if samples == COUNTED else samples
 
 
 def sharing_notices(manifest: Manifest) -> list[str]:

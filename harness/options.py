@@ -15,7 +15,7 @@ from msgspec import Meta
 from dsgen.errors import UsageError, breaks_line
 from dsgen.size import parse_size
 from harness.errors import ConfigError
-from harness.worker.spec import Buffer, Cache
+from harness.worker.spec import Buffer, Cache, Shuffle
 
 Count = Annotated[int, Meta(ge=1)]
 CountOrZero = Annotated[int, Meta(ge=0)]
@@ -42,17 +42,22 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     profile: str
     batch_size: Count
     epochs: Count
+    steps: CountOrZero
+    pipelines: CountOrZero
     warmup_epochs: CountOrZero
     eval_from: CountOrZero
     eval_every: Count
     loader_workers: LoaderWorkers
     prefetch_batches: Count
+    shuffle: Shuffle
     buffer: Buffer
     cache: Cache
     checkpoint_bytes: Count
     memory_bytes: Count | None
     engine: Literal["auto", "docker", "local"]
     image_archive: Path | None
+    require_steps: CountOrZero
+    require_memories: Annotated[float, Meta(ge=0)]
     require_au: Annotated[float, Meta(gt=0, le=1)] | None
     max_duration_s: Annotated[float, Meta(gt=0)] | None
     extrapolate: bool

@@ -10,7 +10,12 @@ from harness.analysis.recording import DataFile, Eviction, Recording, Records, W
 from harness.errors import ResultError
 from harness.worker.record import ROW, STEP, WINDOW, FileClass
 
-_COUNTS = ("steps_per_epoch", "samples_used_per_epoch", "samples_dropped_per_epoch")
+_COUNTS = (
+    "steps_per_epoch",
+    "samples_used_per_epoch",
+    "samples_dropped_per_epoch",
+    "readers",
+)
 _OTHER = ("cores", "spin", "ranks", "versions")
 _REPEAT = "repeat the run; what is there was not written by a worker of this version"
 

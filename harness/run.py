@@ -22,7 +22,7 @@ from harness.errors import JobError, ResultError, StopRequested, TargetError
 from harness.result import RESULT_NAME, Result
 from harness.setting import Setting
 from harness.target import create_directory, inspect_target
-from harness.worker.spec import WorkerSpec
+from harness.training import worker_spec
 from harness.worker.training import recording_bytes
 
 
@@ -224,29 +224,6 @@ def _training_job(config: Config, directory: Path, partial: Path) -> Job:
         log=partial / "logs" / "worker.log",
         memory_bytes=config.memory_bytes,
         timeout_s=config.max_duration_s,
-    )
-
-
-def worker_spec(config: Config, directory: Path, out: Path) -> WorkerSpec:
-    """Return what the worker is to do, from the configuration."""
-    return WorkerSpec(
-        workload=config.workload,
-        data_dir=str(directory),
-        out_dir=str(out),
-        checkpoint_dir=None if config.checkpoint is None else str(config.checkpoint),
-        checkpoint_bytes=config.checkpoint_bytes,
-        accelerators=config.accelerators,
-        batch_size=config.batch_size,
-        epochs=config.epochs,
-        seed=config.seed,
-        eval_from=config.eval_from,
-        eval_every=config.eval_every,
-        loader_workers=config.loader_workers,
-        prefetch_batches=config.prefetch_batches,
-        buffer=config.buffer,
-        cache=config.cache,
-        step_time=config.step_time,
-        evaluation_case_s=config.device.evaluation_case_s,
     )
 
 

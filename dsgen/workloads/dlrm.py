@@ -14,7 +14,7 @@ from dsgen.choices import Choices
 from dsgen.layout import Layout, Link, Parameters, PlannedFile
 from dsgen.workloads import dlrm_bin, dlrm_counts, dlrm_npz, dlrm_text
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 _LAWS: Final = ("criteo",)
 FORMATS: Final = {
     "text": Choices(laws=_LAWS, entropies=("natural", "incompressible")),

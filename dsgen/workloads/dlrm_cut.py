@@ -7,7 +7,7 @@ deflated a second time when they are written.
 
 import itertools
 import zipfile
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Final
@@ -16,12 +16,12 @@ import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
+from dsgen.deflate import DEFLATE_END, Deflater, empty_blocks
 from dsgen.errors import DataSetError
 from dsgen.layout import Compression, Parameters, PlannedFile, even_starts
 from dsgen.npy import MALFORMED, read_npy_header
-from dsgen.npz import DEFLATE_END, empty_blocks
 from dsgen.source import MadeDay, Source, SourceFile, listed, unchanged, unreadable
-from dsgen.workloads.dlrm_npz import deflated_blocks, structure
+from dsgen.workloads.dlrm_npz import structure
 from dsgen.workloads.dlrm_npz_parts import ARRAYS, Part, split, with_headers
 from dsgen.workloads.dlrm_shuffle import orders, part_at, shuffled
 
@@ -118,12 +118,13 @@ def blocks(
     of, key = source.files[file.key], shuffle_key(parameters, file.key, file.copy)
     crc = rows = written_bytes = 0
     with opened(root, of) as members:
+        keep = keeper(source.compression)
         pieces_ = pieces(members[part.array], part.array, of.samples, day.piece_rows, key)
         while rows < day.rows:
             piece = next(pieces_)
             rows += len(piece) // ARRAYS[part.array].row_bytes
             crc = isal_zlib.crc32(piece, crc)
-            data = kept(piece, source.compression)
+            data = keep(piece)
             written_bytes += len(data)
             yield np.frombuffer(data, dtype=np.uint8)
     if source.compression == "deflate":
@@ -245,6 +246,9 @@ def pieces(
         yield piece
 
 
-def kept(piece: bytes, compression: Compression) -> bytes:
-    """Return rows as an archive keeps them."""
-    return piece if compression == "stored" else deflated_blocks(np.frombuffer(piece, np.uint8))
+def keeper(compression: Compression) -> Callable[[bytes], bytes]:
+    """Return what turns the pieces of an array, from its first on, into what an archive keeps."""
+    if compression == "stored":
+        return bytes
+    deflater = Deflater()
+    return lambda piece: deflater.blocks(np.frombuffer(piece, np.uint8))

@@ -5,14 +5,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Final
 
+from dsgen.deflate import DEFLATE_END, LEAST_PADDING
 from dsgen.errors import DataSetError
 from dsgen.layout import Parameters
-from dsgen.npz import DEFLATE_END, LEAST_PADDING
 from dsgen.parallel import run_parallel
 from dsgen.source import MadeDay, Source, SourceFile
 from dsgen.workloads.dlrm_cut import (
     ShuffleKey,
-    kept,
+    keeper,
     opened,
     parts_of,
     piece_counts,
@@ -31,8 +31,6 @@ _PIECES: Final = 500
 _MOST_ROWS: Final = 4096
 _LEAST_ROWS: Final = 64
 _ROW_BYTES: Final = 8 * 40
-# README, limits: the same rows are not always deflated to the same length.
-_SLACK_BYTES: Final = 8
 _THEN: Final = "leave it out of the input, or make it again"
 
 
@@ -108,8 +106,9 @@ def _measured(
         yield from ((rows, tuple(rows * one.row_bytes for one in ARRAYS)) for rows in counts)
         return
     streams = [pieces(member, n, of.samples, piece_rows, key) for n, member in enumerate(members)]
+    keepers = [keeper(source.compression) for _ in ARRAYS]
     for rows, *together in zip(counts, *streams, strict=True):
-        yield rows, tuple(len(kept(one, source.compression)) + _SLACK_BYTES for one in together)
+        yield rows, tuple(len(keep(one)) for keep, one in zip(keepers, together, strict=True))
 
 
 def _until(

@@ -10,21 +10,21 @@ Source: data_utils.py of discslab-dl-bench/mlcomns_dlrm, lines 586 to 698.
 
 import itertools
 from collections.abc import Generator, Mapping
-from functools import cache
 
 import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from dsgen.layout import Compression, Entropy, Layout, PlannedFile
-from dsgen.npz import (
+from dsgen.deflate import (
     DEFLATE_END,
     LEAST_PADDING,
-    directory,
+    Deflater,
     empty_blocks,
-    local_header,
+    most_bytes_of_zeros,
     stored_block,
 )
+from dsgen.layout import Compression, Entropy, Layout, PlannedFile
+from dsgen.npz import directory, local_header
 from dsgen.seed import segment_words
 from dsgen.workloads.dlrm_columns import day_rows, draw
 from dsgen.workloads.dlrm_counts import categories_file, rows_file
@@ -38,7 +38,6 @@ from dsgen.workloads.dlrm_npz_parts import (
     split,
 )
 
-_LEVEL = 1
 # Rows of the smallest set: every day has one.
 _FEWEST_ROWS = 64
 
@@ -97,29 +96,19 @@ def _deflated(
     array = ARRAYS[part.array]
     end = DEFLATE_END if part.is_last else stored_block(b"")
     left = part.bytes - len(end) - LEAST_PADDING
-    following, crc = -(-part.rows // array.piece_rows), 0
-    for piece in pieces:
-        following -= 1
-        deflated = deflated_blocks(piece)
-        if len(deflated) > left - following * _zeros_bytes(array.piece_rows * array.row_bytes):
+    counts = split(part.rows, array.piece_rows)
+    reserved = [most_bytes_of_zeros(rows * array.row_bytes) for rows in counts]
+    deflater, crc = Deflater(), 0
+    for number, piece in enumerate(pieces, 1):
+        deflated = deflater.blocks(piece)
+        if len(deflated) > left - sum(reserved[number:]):
             piece = np.zeros_like(piece)
-            deflated = deflated_blocks(piece)
+            deflated = deflater.blocks(piece)
         left -= len(deflated)
         crc = isal_zlib.crc32(piece, crc)
         yield np.frombuffer(deflated, dtype=np.uint8)
     yield np.frombuffer(empty_blocks(left + LEAST_PADDING) + end, dtype=np.uint8)
     return crc
-
-
-def deflated_blocks(piece: NDArray[np.uint8]) -> bytes:
-    """Return deflate blocks, none of them the last, that end on a byte."""
-    deflating = isal_zlib.compressobj(_LEVEL, wbits=-15)
-    return deflating.compress(piece) + deflating.flush(isal_zlib.Z_SYNC_FLUSH)
-
-
-@cache
-def _zeros_bytes(size_bytes: int) -> int:
-    return len(deflated_blocks(np.zeros(size_bytes, dtype=np.uint8)))
 
 
 def _day(day: int, rows: int, compression: Compression, entropy: Entropy) -> PlannedFile:

@@ -41,8 +41,13 @@ class Causes:
         return part_ns / self.lost_ns if self.lost_ns > 0 else None
 
 
-def find_causes(epochs: tuple[Epoch, ...]) -> Causes:
-    """Charge the lost time of the measured epochs."""
+def find_causes(epochs: tuple[Epoch, ...], *, readers: int | None = None) -> Causes:
+    """Charge the lost time of the measured epochs.
+
+    Args:
+        epochs: of the run.
+        readers: ranks that read, None for all. One alone is always last, and no straggler.
+    """
     kept = measured(epochs)
     ranks = len(kept[0].steps) if kept else 0
     lost = sum(epoch.window_ns - epoch.declared_ns for epoch in kept) * ranks
@@ -51,7 +56,7 @@ def find_causes(epochs: tuple[Epoch, ...]) -> Causes:
         for charge in zip(*(_charges(epoch) for epoch in kept), (0, 0, 0), strict=True)
     )
     saved = sum((_saved_without_ns(epoch) for epoch in kept), np.zeros(ranks, np.int64))
-    worst = int(np.argmax(saved)) if ranks > 1 else None
+    worst = int(np.argmax(saved)) if ranks > 1 and readers != 1 else None
     return Causes(
         lost_ns=lost,
         storage_wait_ns=storage,

@@ -126,10 +126,10 @@ def _au(epochs: tuple[Epoch, ...], kept: tuple[Epoch, ...], wall_ns: int) -> Au:
     ranks = len(epochs[0].steps) if epochs else 0
     declared_ns = sum(epoch.declared_ns for epoch in kept)
     return Au(
-        value=_ratio(declared_ns, wall_ns),
+        value=_utilisation(declared_ns, wall_ns),
         per_rank=[RankValue(rank=rank, value=_rank_au(kept, rank)) for rank in range(ranks)],
         per_epoch=[
-            EpochValue(epoch=epoch.number, value=_ratio(epoch.declared_ns, epoch.window_ns))
+            EpochValue(epoch=epoch.number, value=_utilisation(epoch.declared_ns, epoch.window_ns))
             for epoch in epochs
         ],
     )
@@ -138,14 +138,14 @@ def _au(epochs: tuple[Epoch, ...], kept: tuple[Epoch, ...], wall_ns: int) -> Au:
 def _rank_au(kept: tuple[Epoch, ...], rank: int) -> float | None:
     declared = sum(int(epoch.steps["declared_ns"][rank, 1:].sum()) for epoch in kept)
     ends = [epoch.steps["barrier_end_ns"][rank] for epoch in kept]
-    return _ratio(declared, sum(int(own[-1] - own[0]) for own in ends))
+    return _utilisation(declared, sum(int(own[-1] - own[0]) for own in ends))
 
 
 def _au_mlperf_style(kept: tuple[Epoch, ...]) -> float | None:
     per_epoch = []
     for epoch in kept:
-        if epoch.step_count < 2:
-            return None  # all it has is the step that this formula leaves out
+        if epoch.step_count < 2 or not epoch.declared_ns:
+            return None  # all it has is the step that this formula leaves out, or no compute
         steps = epoch.steps
         compute = (steps["compute_end_ns"] - steps["load_end_ns"])[:, 2:].sum(axis=1)
         first = (steps["compute_end_ns"] - steps["load_start_ns"])[:, 1]
@@ -162,6 +162,11 @@ def _overshoots_ns(kept: tuple[Epoch, ...]) -> np.ndarray[tuple[int], np.dtype[n
         for epoch in kept
     ]
     return np.concatenate([np.empty(0, np.int64), *parts])
+
+
+def _utilisation(declared_ns: int, wall_ns: int) -> float | None:
+    # Where nothing is declared no accelerator is to be kept busy: not 0, but no figure.
+    return _ratio(declared_ns, wall_ns) if declared_ns else None
 
 
 def _ratio(part: float, whole: float) -> float | None:

@@ -48,7 +48,8 @@ def _about_ranks(recording: Recording) -> list[str]:
 
 def _about_cores(recording: Recording, epochs: tuple[Epoch, ...]) -> list[str]:
     # A reader that was off its processor outside of its calls counts as without a core. Where the
-    # main thread is that reader, the kernel's own account of its whole steps bounds this.
+    # main thread is that reader, the kernel's own account of its whole steps bounds this. Who only
+    # waits for another rank's reader has its account, and sleeps.
     kept = measured(epochs)
     inline = not any(rows["loader"].any() for rows in recording.rows)
     if not inline or not any(epoch.steps["runqueue_ns"].any() for epoch in kept):
@@ -63,7 +64,7 @@ def _about_cores(recording: Recording, epochs: tuple[Epoch, ...]) -> list[str]:
         f"rank {rank}: {percent(share)} of its time counts as waiting for a core, but the kernel's "
         "run queue knows nothing of it: a hypervisor took the core, or the reader slept"
         for rank, share in enumerate(unknown / wall)
-        if share > REST_LIMIT
+        if share > REST_LIMIT and len(recording.rows[rank])
     ]
 
 

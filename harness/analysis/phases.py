@@ -3,9 +3,9 @@
 import numpy as np
 
 from harness.analysis.part import Part
-from harness.analysis.recording import Recording
+from harness.analysis.recording import Recording, Records
 from harness.analysis.volume import Volume, volume
-from harness.worker.record import Op, Phase
+from harness.worker.record import WINDOW, Op, Phase
 
 
 class EvaluationPass(Part, frozen=True, kw_only=True):
@@ -18,7 +18,11 @@ class EvaluationPass(Part, frozen=True, kw_only=True):
 
 
 class Checkpoint(Part, frozen=True, kw_only=True):
-    """The checkpoint at the end; `fsync_ns` is the part of the window spent in fsync."""
+    """The checkpoint at the end, of all ranks that write one.
+
+    `window_ns` is from the first start to the last end, `fsync_ns` the longest that a rank of it
+    spent in fsync.
+    """
 
     epoch: int
     written_bytes: int
@@ -48,15 +52,24 @@ def evaluations_of(recording: Recording, *, byte_source: str) -> list[Evaluation
 
 
 def checkpoint_of(recording: Recording) -> Checkpoint | None:
-    """Return the checkpoint that a rank finished, None when there was none."""
-    for windows, rows in zip(recording.windows, recording.rows, strict=True):
-        for window in windows[windows["phase"] == Phase.CHECKPOINT]:
-            calls = rows[(rows["phase"] == Phase.CHECKPOINT) & (rows["errno"] == 0)]
-            syncs = calls[calls["op"] == Op.FSYNC]
-            return Checkpoint(
-                epoch=int(window["epoch"]),
-                written_bytes=int(calls["returned"][calls["op"] == Op.WRITE].sum()),
-                window_ns=int(window["end_ns"] - window["start_ns"]),
-                fsync_ns=int((syncs["t1_ns"] - syncs["t0_ns"]).sum()),
-            )
-    return None
+    """Return the checkpoint that ranks finished, None when there was none."""
+    windows = [own[own["phase"] == Phase.CHECKPOINT] for own in recording.windows]
+    every = np.concatenate([np.empty(0, WINDOW), *windows])
+    if not len(every):
+        return None
+    finished = [
+        rows[(rows["phase"] == Phase.CHECKPOINT) & (rows["errno"] == 0)]
+        for own, rows in zip(windows, recording.rows, strict=True)
+        if len(own)
+    ]
+    return Checkpoint(
+        epoch=int(every["epoch"].max()),
+        written_bytes=sum(int(own["returned"][own["op"] == Op.WRITE].sum()) for own in finished),
+        window_ns=int(every["end_ns"].max() - every["start_ns"].min()),
+        fsync_ns=max(_fsync_ns(own) for own in finished),
+    )
+
+
+def _fsync_ns(rows: Records) -> int:
+    syncs = rows[rows["op"] == Op.FSYNC]
+    return int((syncs["t1_ns"] - syncs["t0_ns"]).sum())

@@ -40,12 +40,17 @@ class Eviction:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerFacts:
-    """The worker's own account (worker.json); None or empty where it never got to write it."""
+    """The worker's own account (worker.json); None or empty where it never got to write it.
+
+    `readers` is how many ranks read; the others only step. Dropped samples are None, too, where
+    nobody knows how many there are.
+    """
 
     status: Status
     steps_per_epoch: int | None = None
     samples_used_per_epoch: int | None = None
     samples_dropped_per_epoch: int | None = None
+    readers: int | None = None
     evictions: tuple[Eviction, ...] = ()
     other: Mapping[str, Any] = field(default_factory=dict)
 

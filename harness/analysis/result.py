@@ -162,7 +162,7 @@ def _case(
         client=client_state(metrics.bytes, recording.worker.evictions, cache=facts.cache),
         metrics=metrics,
         demand=compute_demand(epochs, metrics, accelerators=count, batch_size=batch_size),
-        causes=find_causes(epochs),
+        causes=find_causes(epochs, readers=recording.worker.readers),
         self_check=check,
     )
 

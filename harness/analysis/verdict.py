@@ -93,6 +93,12 @@ def _withhold(case: Case) -> _Finding | None:
         reason = f"the recording failed its self-check ({case.self_check.problems[0]})"
     elif case.status != "ok":
         reason = f"the run {'failed' if case.status == 'failed' else 'was interrupted'}"
+    elif case.demand.mean_declared_ns == 0:
+        bandwidth = rate(case.metrics.bandwidth_bytes_per_s.value)
+        reason = (
+            "what was read is prepared for a training, and no accelerator waits for it; "
+            f"it was read at {bandwidth}"
+        )
     elif case.metrics.au.value is None or not case.self_check.passed:
         reason = "no epoch was measured from its first step to its last"
     elif case.cache == "cold" and memory is not None and memory > MAJORITY:

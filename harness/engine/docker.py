@@ -24,6 +24,9 @@ from harness.errors import DeviceError, EngineError
 
 _STATUS_CONFLICT = 409
 _ENDED = ("exited", "dead")
+# Between the end of a container's output and the daemon's word that it ended; long, because a
+# benchmark may keep the daemon's own disk busy.
+ENDING_S = 60.0
 
 
 class DockerEngine:
@@ -167,11 +170,16 @@ class _RunningContainer:
             raise
 
     def log(self, stream: Literal["stdout", "stderr"]) -> Iterator[bytes]:
-        """Yield the chunks of one of its streams, until it ends."""
+        """Yield the chunks of one of its streams, until it ends.
+
+        The SDK takes a connection that broke for the end of the stream. Only a container that has
+        ended has one; of any other the rest of the output is lost.
+        """
         with daemon_call("hand on the output of the container"):
             yield from self._container.logs(
                 stdout=stream == "stdout", stderr=stream == "stderr", stream=True, follow=True
             )
+            self._container.wait(timeout=ENDING_S)
 
     def state(self) -> dict[str, Any]:
         """Return the daemon's account of it."""

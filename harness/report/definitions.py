@@ -20,6 +20,7 @@ KIND_NAMES: Final = {
     "device": "from the device",
     "image": "images (x)",
     "label": "labels (y)",
+    "file": "files",
 }
 
 EVIDENCE_NAMES: Final = {
@@ -102,7 +103,8 @@ DEFINITIONS: Final = {
     ),
     "sizes": Definition(
         title="File sizes of the data set",
-        reading="Samples differ in size, so do loads: a batch of large volumes takes longer.",
+        reading="Where a sample is a file, loads differ as files do: a batch of large volumes "
+        "takes longer.",
         unit="number of files, by size in decimal bytes",
         formula="histogram of 40 equal bins from zero to the largest file",
         source="manifest, by way of trace/files.json",

@@ -20,6 +20,7 @@ WIDE_PX, NARROW_PX = 720, 348
 FEW_STEPS = 24
 # More boxes than this make a file that nobody wants to open; the timeline then shows fewer steps.
 MOST_BOXES = 6_000
+_KINDS = {FileClass.X: "image", FileClass.Y: "label"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -156,14 +157,11 @@ def _loads(epochs: tuple[Epoch, ...]) -> Drawing | None:
 
 
 def _sizes(recording: Recording) -> Drawing | None:
-    classes = {"image": FileClass.X, "label": FileClass.Y}
-    sizes = {
-        kind: np.array(
-            [f.size_bytes for f in recording.files.values() if f.file_class is wanted], np.int64
-        )
-        for kind, wanted in classes.items()
-    }
-    sizes = {kind: values for kind, values in sizes.items() if values.size}
+    kinds: dict[str, list[int]] = {"image": [], "label": [], "file": []}
+    for file in recording.files.values():
+        if file.role in ("train", "eval"):
+            kinds[_KINDS.get(file.file_class, "file")].append(file.size_bytes)
+    sizes = {kind: np.array(values, np.int64) for kind, values in kinds.items() if values}
     if not sizes:
         return None
     return _both(lambda width: plots.size_histogram("sizes", sizes, width), tuple(sizes))

@@ -33,6 +33,7 @@ TOKENS: Final = (
     "device",
     "image",
     "label",
+    "file",
 )
 FONT_PX: Final = 12
 # Names such as axis_1 come again in every figure; those that a reference needs are hashes.

@@ -208,8 +208,13 @@ def _coverage(result: Result) -> str:
         result.coverage.samples_used_per_epoch,
         result.coverage.samples_dropped_per_epoch,
     )
-    if used is None or dropped is None:
+    if used is None:
         return "How much of the data set an epoch reads is unknown."
+    if dropped is None:
+        return f"An epoch reads {used:,} training samples; how many there are is unknown."
+    there = result.dataset.get("samples", {}).get("train")
+    if there is not None and used > there:
+        return f"An epoch reads {used:,} training samples: all {there:,}, {used / there:.1f} times."
     unread = percent(dropped / (used + dropped)) if used + dropped else UNKNOWN
     return f"An epoch reads {used:,} training samples and leaves {dropped:,} unread ({unread})."
 
@@ -237,7 +242,7 @@ def _outside_table(result: Result) -> Table:
         name = f"checkpoint after epoch {saved.epoch}"
         rows.append((name, size(saved.written_bytes), seconds(saved.window_ns)))
     return Table(
-        caption="In no AU. Evaluation: first start to last end over ranks. Checkpoint: its rank.",
+        caption="In no AU. Durations: from the first start to the last end over ranks.",
         head=("Outside the windows", "Amount", "Duration"),
         rows=tuple(rows) or (("nothing", "", ""),),
     )

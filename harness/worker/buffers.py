@@ -22,13 +22,19 @@ def touched(size_bytes: int) -> Bytes:
     return memory
 
 
+def held_bytes(size_bytes: int) -> int:
+    """Return the memory that a buffer takes: whole huge pages, if it is as large as one."""
+    return size_bytes if size_bytes < _HUGE_BYTES else -(-size_bytes // _HUGE_BYTES) * _HUGE_BYTES
+
+
 def fresh(size_bytes: int) -> Bytes:
     """Return `size_bytes` of memory that nobody has touched, to be given back when it is let go.
 
-    As numpy's own arrays of this size it is a mapping of its own that asks for huge pages; it
-    begins on one, which spares it the small pages at both ends.
+    As numpy's own arrays of this size it is a mapping of its own that asks for huge pages. It
+    begins with one and ends with one, where numpy's has up to 511 small pages at either end.
     """
-    memory = mmap.mmap(-1, size_bytes + _HUGE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    mapped_bytes = held_bytes(size_bytes) + _HUGE_BYTES
+    memory = mmap.mmap(-1, mapped_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with contextlib.suppress(OSError):  # a kernel without them: small pages do too
         memory.madvise(mmap.MADV_HUGEPAGE)
     whole = np.frombuffer(memory, np.uint8)

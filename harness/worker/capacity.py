@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from harness.worker.io import MARK
 from harness.worker.order import evaluates_times
-from harness.worker.record import ROW, STEP, WINDOW
+from harness.worker.record import ROW, STEP, WINDOW, Phase
 from harness.worker.spec import WorkerSpec
 from harness.worker.workload import Reading
 
@@ -33,54 +33,45 @@ def rooms_of_rank(
 
     Args:
         spec: of the run.
-        reading: for the batches, and the calls that a sample takes.
-        rank: the first has the most to do.
-        checkpoint_calls: of a checkpoint, which the first rank writes; 0 for none.
+        reading: for the batches, and the calls that they take.
+        rank: the first has the most to do; those that read nothing have none.
+        checkpoint_calls: of the rank's checkpoint; 0 where it writes none.
     """
+    extra = with_slack(checkpoint_calls) if checkpoint_calls else 1
+    if rank >= reading.readers:
+        return [Room(rows=extra, marks=extra)]
     workers = max(1, spec.loader_workers)
     readers = [
         rows_of_reader(
             spec,
-            worker=worker,
-            workers=workers,
-            train_batches=reading.steps_per_epoch,
-            eval_batches=len(reading.evaluation(1, rank)),
-            calls_per_sample=reading.calls_per_sample,
+            reading,
+            train_batches=len(range(worker, reading.steps_per_epoch, workers)),
+            eval_batches=len(range(worker, len(reading.evaluation(1, rank)), workers)),
         )
         for worker in range(workers)
     ]
-    extra = with_slack(checkpoint_calls) if checkpoint_calls and rank == 0 else 1
     if spec.loader_workers:
         return [Room(rows=extra, marks=extra), *readers]
     return [Room(rows=readers[0].rows + extra, marks=readers[0].marks + extra)]
 
 
 def rows_of_reader(
-    spec: WorkerSpec,
-    *,
-    worker: int,
-    workers: int,
-    train_batches: int,
-    eval_batches: int,
-    calls_per_sample: int,
+    spec: WorkerSpec, reading: Reading, *, train_batches: int, eval_batches: int
 ) -> Room:
-    """Return the room of one of `workers` readers.
+    """Return the room of a reader.
 
     Args:
-        spec: for epochs, batch size and the epochs of evaluation.
-        worker: from 0; it reads every workers-th batch.
-        workers: readers of the rank, at least 1.
-        train_batches: of one epoch.
-        eval_batches: of one evaluation, one sample each.
-        calls_per_sample: calls that reading one sample takes.
+        spec: for the epochs, and those of evaluation.
+        reading: for the calls that batches take.
+        train_batches: its own of one epoch.
+        eval_batches: its own of one evaluation.
     """
-    train = len(range(worker, train_batches, workers))
-    evaluation = len(range(worker, eval_batches, workers))
     evaluations = evaluates_times(spec.epochs, eval_from=spec.eval_from, eval_every=spec.eval_every)
-    train_calls = train * spec.batch_size * calls_per_sample
-    eval_calls = evaluation * calls_per_sample
-    rows = spec.epochs * train_calls + evaluations * eval_calls
-    marks = max(train_calls, eval_calls) + max(train, evaluation)
+    train_calls = reading.calls(Phase.TRAIN, train_batches)
+    eval_calls = reading.calls(Phase.EVAL, eval_batches)
+    opening = reading.opening_calls
+    rows = opening + spec.epochs * train_calls + evaluations * eval_calls
+    marks = opening + max(train_calls, eval_calls) + max(train_batches, eval_batches)
     return Room(rows=with_slack(rows), marks=with_slack(marks))
 
 
@@ -96,17 +87,18 @@ def record_memory_bytes(spec: WorkerSpec, reading: Reading, *, checkpoint_calls:
     """
     rooms = rooms_of_rank(spec, reading, rank=0, checkpoint_calls=checkpoint_calls)
     rows_bytes = sum(3 * room.rows * ROW.itemsize + room.marks * MARK.itemsize for room in rooms)
-    return spec.accelerators * (rows_bytes + _steps_bytes(spec, reading))
+    return reading.readers * rows_bytes + spec.accelerators * _steps_bytes(spec, reading)
 
 
 def record_disk_bytes(spec: WorkerSpec, reading: Reading, *, checkpoint_calls: int) -> int:
     """Return the space that a recording may take, documents included; rows at their most."""
     rooms = rooms_of_rank(spec, reading, rank=0, checkpoint_calls=checkpoint_calls)
-    rows_bytes = sum(room.rows for room in rooms) * ROW.itemsize + _steps_bytes(spec, reading)
+    rows_bytes = sum(room.rows for room in rooms) * ROW.itemsize
     windows_bytes = (2 * spec.epochs + 1) * WINDOW.itemsize
     table_bytes = sum(len(file.path) + _FILE_BYTES for file in reading.files)
-    rank_bytes = rows_bytes + windows_bytes + _RANK_BYTES
-    return _DOCUMENTS_BYTES + table_bytes + spec.accelerators * rank_bytes
+    rank_bytes = _steps_bytes(spec, reading) + windows_bytes + _RANK_BYTES
+    ranks_bytes = reading.readers * rows_bytes + spec.accelerators * rank_bytes
+    return _DOCUMENTS_BYTES + table_bytes + ranks_bytes
 
 
 def _steps_bytes(spec: WorkerSpec, reading: Reading) -> int:

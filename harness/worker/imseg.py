@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from dsgen.errors import DataSetError
 from dsgen.manifest import Manifest, ManifestFile
 from dsgen.seed import named_words
-from harness.worker.buffers import Bytes, touched
+from harness.worker.buffers import Bytes, held_bytes, touched
 from harness.worker.io import DataCalls, TracedFile
 from harness.worker.npy import CALLS_PER_FILE, NpyReader
-from harness.worker.order import eval_order, steps_per_epoch, train_batches
-from harness.worker.record import FileClass
+from harness.worker.order import check_steps, eval_order, steps_per_epoch, train_batches
+from harness.worker.record import FileClass, Phase
 from harness.worker.spec import WorkerSpec
 from harness.worker.workload import Batch
 
@@ -70,12 +70,27 @@ class ImsegReading:
         return tuple(file for case in cases for file in (case.x, case.y))
 
     @property
+    def computes(self) -> bool:
+        """A batch is trained on."""
+        return True
+
+    @property
     def steps_per_epoch(self) -> int:
-        """Full steps of an epoch."""
+        """Full steps of an epoch, or fewer where fewer are asked for."""
+        return self.spec.steps or self.full_steps
+
+    @property
+    def full_steps(self) -> int:
+        """Full steps that the data set has."""
         spec = self.spec
-        return steps_per_epoch(
+        return spec.steps or steps_per_epoch(
             self.train_samples, ranks=spec.accelerators, batch_size=spec.batch_size
         )
+
+    @property
+    def readers(self) -> int:
+        """Every rank reads its own cases."""
+        return self.spec.accelerators
 
     @property
     def train_samples(self) -> int:
@@ -83,9 +98,24 @@ class ImsegReading:
         return len(self.train_cases)
 
     @property
-    def calls_per_sample(self) -> int:
-        """Calls of one pair."""
-        return 2 * CALLS_PER_FILE
+    def epoch_samples(self) -> int:
+        """Cases of whole steps."""
+        return self.steps_per_epoch * self.spec.batch_size * self.spec.accelerators
+
+    @property
+    def open_files(self) -> int:
+        """A file, and its duplicate while np.load has it."""
+        return 2
+
+    def calls(self, phase: Phase, batches: int) -> int:
+        """Return the calls of the pairs of so many batches."""
+        pairs = batches * (self.spec.batch_size if phase is Phase.TRAIN else 1)
+        return pairs * 2 * CALLS_PER_FILE
+
+    @property
+    def opening_calls(self) -> int:
+        """None: files are opened when they are read."""
+        return 0
 
     def train(self, epoch: int, rank: int) -> Sequence[Batch]:
         """Return the rank's batches, each case with the place of its crop."""
@@ -97,7 +127,7 @@ class ImsegReading:
             rank=rank,
             ranks=spec.accelerators,
             batch_size=spec.batch_size,
-        )
+        )[: self.steps_per_epoch]
         words = named_words("imseg crop", spec.seed, epoch, rank).random_raw(3 * order.size)
         corners = iter(words.reshape(-1, 3).tolist())
         return [
@@ -111,7 +141,7 @@ class ImsegReading:
                     for number in batch
                 ),
             )
-            for step, batch in enumerate(order, 1)
+            for step, batch in enumerate(order[: self.steps_per_epoch], 1)
         ]
 
     def evaluation(self, epoch: int, rank: int) -> Sequence[Batch]:
@@ -152,7 +182,7 @@ class ImsegReading:
         """A volume and its label, unless each file has its own."""
         if self.spec.buffer == "fresh":
             return 0
-        return self._largest(FileClass.X) + self._largest(FileClass.Y)
+        return sum(held_bytes(self._largest(one)) for one in (FileClass.X, FileClass.Y))
 
     @property
     def slot_bytes(self) -> int:
@@ -197,6 +227,9 @@ class ImsegReader:
             if sample.corner is not None:
                 _crop(x, sample.corner, self._slots.x[slot, place])
                 _crop(y, sample.corner, self._slots.y[slot, place])
+
+    def end(self) -> None:
+        """Nothing: every case is read whole."""
 
 
 def plan_imseg(spec: WorkerSpec, manifest: Manifest) -> ImsegReading:
@@ -243,13 +276,14 @@ def _cases(
 
 def _check_enough(spec: WorkerSpec, reading: ImsegReading) -> None:
     ranks, batch_size = spec.accelerators, spec.batch_size
-    if reading.steps_per_epoch == 0:
+    if reading.full_steps == 0:
         what = (
             f"{reading.train_samples} training cases, and a step of {ranks} accelerators x "
             f"batch {batch_size} takes {ranks * batch_size}"
         )
-        then = "use a larger data set, fewer accelerators or a smaller batch"
+        then = "use a larger data set, fewer accelerators, a smaller batch"
         raise DataSetError(what, where=spec.data_dir, then=then)
+    check_steps(spec, reading.full_steps)
     cases = len(reading.eval_cases)
     if 0 < spec.eval_from <= spec.epochs and cases < ranks:
         what = f"{cases} evaluation cases for {ranks} accelerators, which need one each"

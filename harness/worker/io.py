@@ -1,6 +1,6 @@
 """Every call on data, made and recorded here: one row for each.
 
-`read` goes to the C library, because Python has no read(2) into memory that is already there.
+`read` and `pread` go to the C library: Python has neither into memory that is already there.
 """
 
 import ctypes
@@ -33,6 +33,8 @@ _BLOCKING = frozenset({Op.OPEN, Op.READ, Op.PREAD, Op.WRITE, Op.FSYNC})
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _LIBC.read.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)
 _LIBC.read.restype = ctypes.c_ssize_t
+_LIBC.pread.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int64)
+_LIBC.pread.restype = ctypes.c_ssize_t
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,6 +107,11 @@ class DataCalls:
         flags |= os.O_CLOEXEC
         return int(self._call(Op.OPEN, file, -1, -1, os.open, file.path, flags, 0o644))
 
+    def stat(self, file: TracedFile) -> os.stat_result:
+        """Look the file up by its path, as os.path.getsize does."""
+        status: os.stat_result = self._call(Op.STAT, file, -1, -1, os.stat, file.path)
+        return status
+
     def fstat(self, descriptor: int, file: TracedFile) -> os.stat_result:
         """Return what fstat says."""
         status: os.stat_result = self._call(Op.FSTAT, file, -1, -1, os.fstat, descriptor)
@@ -131,6 +138,19 @@ class DataCalls:
         """Move to `offset` from the start."""
         self._call(Op.LSEEK, file, offset, -1, os.lseek, descriptor, offset, os.SEEK_SET)
 
+    def move(self, descriptor: int, file: TracedFile, offset: int, whence: int) -> int:
+        """Move by `offset` as lseek(2) takes it with `whence`, and return the position.
+
+        Raises:
+            OSError: there is no such position, which those who look for something may ask for.
+        """
+        known = offset if whence == os.SEEK_SET else -1
+        arguments = (descriptor, offset, whence)
+        result = self._attempt(Op.LSEEK, file, known, -1, os.lseek, *arguments)
+        if isinstance(result, OSError):
+            raise result
+        return int(result)
+
     def read(
         self, descriptor: int, file: TracedFile, *, offset: int, address: int, size_bytes: int
     ) -> int:
@@ -145,6 +165,15 @@ class DataCalls:
         """
         arguments = (descriptor, address, size_bytes)
         returned = int(self._call(Op.READ, file, offset, size_bytes, _read, *arguments))
+        self.totals.read_bytes += returned
+        return returned
+
+    def pread(
+        self, descriptor: int, file: TracedFile, *, offset: int, address: int, size_bytes: int
+    ) -> int:
+        """Read at `offset`, without a position; arguments and result are those of `read`."""
+        arguments = (descriptor, address, size_bytes, offset)
+        returned = int(self._call(Op.PREAD, file, offset, size_bytes, _pread, *arguments))
         self.totals.read_bytes += returned
         return returned
 
@@ -237,7 +266,14 @@ class DataCalls:
 
 
 def _read(descriptor: int, address: int, size_bytes: int) -> int:
-    returned: int = _LIBC.read(descriptor, address, size_bytes)
+    return _checked(_LIBC.read(descriptor, address, size_bytes))
+
+
+def _pread(descriptor: int, address: int, size_bytes: int, offset: int) -> int:
+    return _checked(_LIBC.pread(descriptor, address, size_bytes, offset))
+
+
+def _checked(returned: int) -> int:
     if returned < 0:
         errno = ctypes.get_errno()
         raise OSError(errno, os.strerror(errno))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from harness.worker.io import DataCalls
 from harness.worker.record import Phase
 from harness.worker.waits import Waits, split_delivered, split_own
-from harness.worker.workload import Batch, BatchReader
+from harness.worker.workload import Batch, Batches, BatchReader
 
 # Per batch, in ns or bytes: when it was ready; what its calls took; what the main thread spent
 # while it waited for it, filled in by the loop.
@@ -40,7 +40,7 @@ class Loader(Protocol):
 
     deliveries: NDArray[np.void]
 
-    def start(self, batches: Sequence[Batch], *, phase: Phase, epoch: int) -> None:
+    def start(self, batches: Batches, *, phase: Phase, epoch: int) -> None:
         """Begin a phase."""
 
     def next(self) -> None:
@@ -64,10 +64,10 @@ class InlineLoader:
         self.deliveries = np.zeros(most_batches, DELIVERY)
         self._work = _Work(calls=calls, reader=reader, deliveries=self.deliveries)
         self._calls = calls
-        self._batches: Sequence[Batch] = ()
+        self._batches: Batches = ()
         self._next = 0
 
-    def start(self, batches: Sequence[Batch], *, phase: Phase, epoch: int) -> None:
+    def start(self, batches: Batches, *, phase: Phase, epoch: int) -> None:
         """Begin a phase."""
         self._calls.phase, self._calls.epoch = phase, epoch
         self._calls.forget_marks()
@@ -79,7 +79,8 @@ class InlineLoader:
         self._next += 1
 
     def finish(self) -> None:
-        """End the phase: nothing runs for it."""
+        """End the phase."""
+        self._work.end()
 
     def waits(self, steps: NDArray[np.void]) -> Waits:
         """Return the split from the main thread's own clocks."""
@@ -118,7 +119,7 @@ class ThreadLoader:
         self._allowed: list[SimpleQueue[bool]] = []
         self._ready: list[SimpleQueue[BaseException | None]] = []
 
-    def start(self, batches: Sequence[Batch], *, phase: Phase, epoch: int) -> None:
+    def start(self, batches: Batches, *, phase: Phase, epoch: int) -> None:
         """Start the workers on a phase."""
         count = len(self._work)
         self._next = 0
@@ -167,7 +168,7 @@ class ThreadLoader:
                 values[number::count] = getattr(split, kind)
         return Waits(**kinds)
 
-    def _run(self, number: int, batches: Sequence[Batch]) -> None:
+    def _run(self, number: int, batches: Batches) -> None:
         work, allowed, ready = self._work[number], self._allowed[number], self._ready[number]
         # The main thread may stay on one core; its workers read on all.
         os.sched_setaffinity(0, self._cores)
@@ -176,9 +177,10 @@ class ThreadLoader:
             work.calls.mark()
             for index in range(number, len(batches), len(self._work)):
                 if not allowed.get():
-                    return
+                    break
                 work.read(batches[index], index, slot=index % self._slots)
                 ready.put(None)
+            work.end()
         except BaseException as failure:  # raised again in the main thread
             ready.put(failure)
         finally:
@@ -197,6 +199,10 @@ class _Work:
     calls: DataCalls
     reader: BatchReader
     deliveries: NDArray[np.void]
+
+    def end(self) -> None:
+        self.calls.step = 0  # what is put away belongs to no step
+        self.reader.end()
 
     def read(self, batch: Batch, index: int, *, slot: int) -> None:
         calls, totals = self.calls, self.calls.totals

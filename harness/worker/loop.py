@@ -1,7 +1,7 @@
 """One rank's training: epochs of steps, evaluations, the checkpoint, and what is recorded."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from harness.worker.accelerator import Accelerator
 from harness.worker.capacity import rooms_of_rank
-from harness.worker.checkpoint import CheckpointWriter
+from harness.worker.checkpoint import Checkpoint, CheckpointWriter
 from harness.worker.clock import Look
 from harness.worker.comm import Activity, Board, Turnstile
 from harness.worker.cores import stay_on_core
 from harness.worker.failure import SelfCheckError
+from harness.worker.handover import GivingLoader, Handover, TakingLoader
 from harness.worker.io import DataCalls
 from harness.worker.loader import InlineLoader, Loader, ThreadLoader, slots_for
 from harness.worker.order import evaluates
@@ -23,7 +24,7 @@ from harness.worker.record import STEP, WINDOW, Phase
 from harness.worker.residency import Eviction, evict, resident_fraction, warm
 from harness.worker.spec import WorkerSpec
 from harness.worker.window import Meter, check_window
-from harness.worker.workload import Batch, Reading
+from harness.worker.workload import Batches, Reading, sample_count
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +32,7 @@ class Job:
     """What all ranks of a run share.
 
     `spin`: every rank has a core to itself, stays on it, and may burn it while it waits.
+    `handover`: from the rank that reads to those that do not; None where all read.
     """
 
     spec: WorkerSpec
@@ -38,7 +40,8 @@ class Job:
     barrier: Turnstile
     board: Board
     spin: bool
-    checkpoint: CheckpointWriter | None
+    checkpoint: Checkpoint | None
+    handover: Handover | None = None
 
 
 class Training:
@@ -92,7 +95,7 @@ class Training:
             if evaluates(epoch, eval_from=spec.eval_from, eval_every=spec.eval_every):
                 self._evaluate(epoch)
         if self._job.checkpoint is not None:
-            self._write_checkpoint(self._job.checkpoint)
+            self._write_checkpoint(self._job.checkpoint.writer(self._rank))
 
     def save(self, out_dir: Path) -> int:
         """Write what was recorded so far below `out_dir` and return the count of trace rows."""
@@ -112,7 +115,7 @@ class Training:
             self._spec,
             self._job.reading,
             rank=self._rank,
-            checkpoint_calls=checkpoint.calls if checkpoint else 0,
+            checkpoint_calls=checkpoint.calls(self._rank) if checkpoint else 0,
         )
         main, *workers = [
             DataCalls(rank=self._rank, loader=loader, rows=room.rows, marks=room.marks)
@@ -124,6 +127,14 @@ class Training:
         return [calls for calls in self._readers if calls is not self._main]
 
     def _make_loader(self) -> Loader:
+        reading, handover = self._job.reading, self._job.handover
+        if handover is None:
+            return self._make_reading_loader()
+        if self._reads():
+            return GivingLoader(self._make_reading_loader(), handover)
+        return TakingLoader(handover, most_batches=reading.steps_per_epoch)
+
+    def _make_reading_loader(self) -> Loader:
         spec, reading = self._spec, self._job.reading
         most = max(reading.steps_per_epoch, len(reading.evaluation(1, self._rank)))
         count = slots_for(spec.loader_workers, spec.prefetch_batches)
@@ -157,11 +168,16 @@ class Training:
                 )
             )
 
+    def _reads(self) -> bool:
+        return self._rank < self._job.reading.readers
+
     def _train(self, epoch: int) -> None:
-        batches = self._job.reading.train(epoch, self._rank)
-        declared = self._accelerator.declare(epoch, len(batches))
-        rows = self._steps[self._step_count :][: len(batches) + 1]
-        self._job.board.enter(self._rank, Activity.TRAIN, epoch, len(batches))
+        reading = self._job.reading
+        batches: Batches = reading.train(epoch, self._rank) if self._reads() else ()
+        steps = reading.steps_per_epoch
+        declared = self._accelerator.declare(epoch, steps) if reading.computes else [0] * steps
+        rows = self._steps[self._step_count :][: steps + 1]
+        self._job.board.enter(self._rank, Activity.TRAIN, epoch, steps)
         look = self._open()
         start_ns = look.now
         rows[0] = (epoch, 0, *[start_ns] * 4, *[0] * 9)
@@ -171,9 +187,8 @@ class Training:
             look = self._step(rows, epoch, step, declared_ns, look)
         self._settle()
         self._loader.finish()
-        samples = sum(len(batch.samples) for batch in batches)
         self._fill_waits(rows[1:])
-        self._close(epoch, Phase.TRAIN, start_ns, look.now, samples)
+        self._close(epoch, Phase.TRAIN, start_ns, look.now, sample_count(batches))
 
     def _step(
         self, rows: NDArray[np.void], epoch: int, step: int, declared_ns: int, before: Look
@@ -233,7 +248,8 @@ class Training:
         rows["wait_runqueue_ns"] = waits.runqueue_ns
 
     def _evaluate(self, epoch: int) -> None:
-        batches = self._job.reading.evaluation(epoch, self._rank)
+        reading = self._job.reading
+        batches: Batches = reading.evaluation(epoch, self._rank) if self._reads() else ()
         self._job.board.enter(self._rank, Activity.EVAL, epoch, len(batches))
         start_ns = self._open().now
         self._loader.start(batches, phase=Phase.EVAL, epoch=epoch)
@@ -241,9 +257,9 @@ class Training:
         self._job.barrier.wait()
         end_ns = time.monotonic_ns()
         self._loader.finish()
-        self._close(epoch, Phase.EVAL, start_ns, end_ns, len(batches))
+        self._close(epoch, Phase.EVAL, start_ns, end_ns, sample_count(batches))
 
-    def _evaluate_cases(self, batches: Sequence[Batch]) -> None:
+    def _evaluate_cases(self, batches: Batches) -> None:
         case_ns = round((self._spec.evaluation_case_s or 0) * 1e9)
         for number in range(len(batches)):
             self._loader.next()
@@ -251,12 +267,12 @@ class Training:
             read_bytes = int(self._loader.deliveries[number]["bytes"])
             self._job.board.advance(self._rank, number + 1, read_bytes)
 
-    def _write_checkpoint(self, writer: CheckpointWriter) -> None:
-        # The other ranks wait for it, and their windows say how long.
+    def _write_checkpoint(self, writer: CheckpointWriter | None) -> None:
+        # Who writes none waits for the others, and its window says how long.
         epoch = self._spec.epochs
         self._job.board.enter(self._rank, Activity.CHECKPOINT, epoch, 0)
         start_ns = self._open().now
-        if self._rank == 0:
+        if writer is not None:
             calls = self._main
             calls.phase, calls.epoch, calls.step = Phase.CHECKPOINT, epoch, 0
             calls.forget_marks()

@@ -49,8 +49,8 @@ def check_memory(spec: WorkerSpec, reading: Reading, *, checkpoint_calls: int) -
 
 
 def _needs(spec: WorkerSpec, reading: Reading, checkpoint_calls: int) -> tuple[Need, ...]:
-    readers = spec.accelerators * max(1, spec.loader_workers)
-    batches = spec.accelerators * slots_for(spec.loader_workers, spec.prefetch_batches)
+    readers = reading.readers * max(1, spec.loader_workers)
+    batches = reading.readers * slots_for(spec.loader_workers, spec.prefetch_batches)
     return (
         Need(
             size_bytes=readers * reading.reader_bytes,
@@ -59,7 +59,7 @@ def _needs(spec: WorkerSpec, reading: Reading, checkpoint_calls: int) -> tuple[N
         ),
         Need(
             size_bytes=batches * reading.slot_bytes,
-            purpose=f"the crops of {batches} batches",
+            purpose=f"what is kept of {batches} batches",
             then="use fewer prefetch batches, loader workers or accelerators, or a smaller batch",
         ),
         Need(

@@ -3,7 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from dsgen.errors import DataSetError
 from dsgen.seed import named_words, permutation
+from harness.worker.spec import WorkerSpec
 
 Samples = NDArray[np.intp]
 
@@ -11,6 +13,17 @@ Samples = NDArray[np.intp]
 def steps_per_epoch(samples: int, *, ranks: int, batch_size: int) -> int:
     """Return the full steps of an epoch: whole batches of what divides among the ranks."""
     return samples // ranks // batch_size
+
+
+def check_steps(spec: WorkerSpec, available: int) -> None:
+    """Compare the steps of an epoch that are asked for with those that the data set has.
+
+    Raises:
+        DataSetError: it has fewer.
+    """
+    if spec.steps > available:
+        what = f"{available:,} steps in the data set, {spec.steps:,} of an epoch were asked for"
+        raise DataSetError(what, where=spec.data_dir, then="use a larger data set or fewer --steps")
 
 
 def train_batches(

@@ -24,6 +24,7 @@ class Op(IntEnum):
     DUP = 9
     IOCTL = 10
     FCNTL = 11
+    STAT = 12
 
 
 class FileClass(IntEnum):
@@ -34,6 +35,10 @@ class FileClass(IntEnum):
     Y = 2
     RECORD = 3
     CHECKPOINT = 4
+    ROW = 5
+    DAY = 6
+    LINE = 7
+    COUNTS = 8
 
 
 class Phase(IntEnum):

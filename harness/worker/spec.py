@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 Cache = Literal["cold", "once", "warm", "asis"]
 Buffer = Literal["fresh", "reuse"]
+Shuffle = Literal["none", "batches"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,6 +24,8 @@ class WorkerSpec:
 
     Directories are absolute and the same inside and outside. `eval_from` 0 means no evaluation;
     evaluation runs after epoch e when e >= eval_from and (e - eval_from) % eval_every == 0.
+    `steps` of an epoch, 0 for a pass over the data set. `pipelines` of bert: 0 for one per rank,
+    1 for one that reads for all. `shuffle` is of dlrm's rows.
     `evaluation_case_s` None reads the evaluation cases back to back.
     """
 
@@ -34,11 +37,14 @@ class WorkerSpec:
     accelerators: int
     batch_size: int
     epochs: int
+    steps: int
+    pipelines: int
     seed: int
     eval_from: int
     eval_every: int
     loader_workers: int
     prefetch_batches: int
+    shuffle: Shuffle
     buffer: Buffer
     cache: Cache
     step_time: StepTime

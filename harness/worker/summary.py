@@ -14,7 +14,6 @@ from harness.worker.accelerator import SPIN_NS
 from harness.worker.crew import Member
 from harness.worker.io import TracedFile
 from harness.worker.rank import Outcome
-from harness.worker.spec import WorkerSpec
 from harness.worker.workload import Reading
 
 SCHEMA_VERSION = 1
@@ -42,21 +41,21 @@ def write_summary(
     path: Path,
     *,
     status: str,
-    spec: WorkerSpec,
     reading: Reading,
     cores: int,
     spin: bool,
     members: Sequence[Member],
 ) -> None:
     """Write worker.json: the run's own account, whatever became of it."""
-    used = reading.steps_per_epoch * spec.batch_size * spec.accelerators
+    used = reading.epoch_samples
     outcomes = [member.outcome or Outcome() for member in members]
     summary = {
         "schema_version": SCHEMA_VERSION,
         "status": status,
         "steps_per_epoch": reading.steps_per_epoch,
         "samples_used_per_epoch": used,
-        "samples_dropped_per_epoch": reading.train_samples - used,
+        "samples_dropped_per_epoch": _dropped(reading.train_samples, used),
+        "readers": reading.readers,
         "cores": cores,
         "schedstat": any(outcome.has_schedstat for outcome in outcomes),
         "spin": {
@@ -73,6 +72,11 @@ def write_summary(
         "versions": {"python": platform.python_version(), "numpy": np.__version__},
     }
     _write(path, summary)
+
+
+def _dropped(samples: int | None, used: int) -> int | None:
+    # An epoch of many steps may go through the data set more than once.
+    return None if samples is None else max(0, samples - used)
 
 
 def _rank(member: Member) -> dict[str, Any]:

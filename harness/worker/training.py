@@ -2,21 +2,26 @@
 
 import multiprocessing
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from dsgen.described import manifest_of
 from dsgen.errors import PathError, StopRequested, UsageError
 from dsgen.events import Emit
 from dsgen.input import held
 from dsgen.manifest import Manifest
+from harness.worker.bert_plan import plan_bert
 from harness.worker.capacity import record_disk_bytes
-from harness.worker.checkpoint import CheckpointWriter
+from harness.worker.checkpoint import KINDS, Checkpoint
 from harness.worker.comm import Board, Turnstile
 from harness.worker.cores import usable_cores
 from harness.worker.crew import Crew
 from harness.worker.descriptors import check_descriptors
+from harness.worker.dlrm import plan_dlrm
+from harness.worker.handover import Handover
 from harness.worker.imseg import plan_imseg
 from harness.worker.loop import Job
 from harness.worker.memory import check_memory
@@ -24,7 +29,11 @@ from harness.worker.spec import WorkerSpec
 from harness.worker.summary import write_files, write_summary
 from harness.worker.workload import Reading
 
-READINGS = {"imseg": plan_imseg}
+READINGS: Final[dict[str, Callable[[WorkerSpec, Manifest], Reading]]] = {
+    "imseg": plan_imseg,
+    "bert": plan_bert,
+    "dlrm": plan_dlrm,
+}
 
 
 def run_training(spec: WorkerSpec, emit: Emit) -> None:
@@ -38,13 +47,13 @@ def run_training(spec: WorkerSpec, emit: Emit) -> None:
     with held(data_dir):
         reading = plan(spec, manifest_of(data_dir, spec.workload))
         checkpoint = _checkpoint(spec, reading)
-        calls = checkpoint.calls if checkpoint else 0
-        check_descriptors(spec)
+        calls = checkpoint.calls(0) if checkpoint else 0
+        check_descriptors(spec, reading)
         check_memory(spec, reading, checkpoint_calls=calls)
         _make_directories(out_dir)
         if checkpoint is not None:
             checkpoint.remove_stale()
-        traced = [*reading.files, *([checkpoint.file] if checkpoint else [])]
+        traced = [*reading.files, *(checkpoint.files if checkpoint else ())]
         write_files(out_dir / "trace" / "files.json", traced)
         _run(spec, reading, checkpoint, emit)
 
@@ -57,7 +66,7 @@ def recording_bytes(spec: WorkerSpec, manifest: Manifest) -> int:
     """
     reading = plan(spec, manifest)
     checkpoint = _checkpoint(spec, reading)
-    calls = checkpoint.calls if checkpoint else 0
+    calls = checkpoint.calls(0) if checkpoint else 0
     return record_disk_bytes(spec, reading, checkpoint_calls=calls)
 
 
@@ -74,13 +83,12 @@ def plan(spec: WorkerSpec, manifest: Manifest) -> Reading:
     return READINGS[spec.workload](spec, manifest)
 
 
-def _run(
-    spec: WorkerSpec, reading: Reading, checkpoint: CheckpointWriter | None, emit: Emit
-) -> None:
+def _run(spec: WorkerSpec, reading: Reading, checkpoint: Checkpoint | None, emit: Emit) -> None:
     context = multiprocessing.get_context("fork")
     cores = usable_cores()
     spin = spec.accelerators <= cores
     board = Board(spec.accelerators)
+    takers = spec.accelerators - reading.readers
     job = Job(
         spec=spec,
         reading=reading,
@@ -88,12 +96,14 @@ def _run(
         board=board,
         spin=spin,
         checkpoint=checkpoint,
+        handover=Handover(context, takers=takers, steps=reading.steps_per_epoch)
+        if takers
+        else None,
     )
     crew = Crew(context, job)
     summarise = partial(
         write_summary,
         Path(spec.out_dir) / "worker.json",
-        spec=spec,
         reading=reading,
         cores=cores,
         spin=spin,
@@ -139,12 +149,14 @@ def _make_directories(out_dir: Path) -> None:
         raise PathError("holds another recording", where=str(out_dir), then="name an empty one")
 
 
-def _checkpoint(spec: WorkerSpec, reading: Reading) -> CheckpointWriter | None:
-    if spec.checkpoint_dir is None:
+def _checkpoint(spec: WorkerSpec, reading: Reading) -> Checkpoint | None:
+    if spec.checkpoint_dir is None or not reading.computes:
         return None
-    return CheckpointWriter(
+    return Checkpoint(
+        kind=KINDS[spec.workload],
         directory=Path(spec.checkpoint_dir),
         size_bytes=spec.checkpoint_bytes,
-        file_id=max(file.id for file in reading.files) + 1,
+        readers=reading.readers,
+        first_id=max(file.id for file in reading.files) + 1,
         seed=spec.seed,
     )

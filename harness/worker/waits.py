@@ -88,6 +88,34 @@ def split_delivered(
     )
 
 
+def split_handed(*, interval_ns: Ns, cpu_ns: Ns, reader: Waits) -> Waits:
+    """Return the split when another rank read the batch and gave word of it.
+
+    The interval counts as the reader spent its own. Where it is shorter, for this rank came later
+    from the barrier before, each kind is less in proportion. Where it is longer, this rank woke up
+    late: the rest is its own CPU, or it was without a core.
+
+    Args:
+        interval_ns: the whole wait of this rank, shape (steps,).
+        cpu_ns: its CPU in the interval, shape (steps,).
+        reader: the split of the rank that read.
+    """
+    kinds = (reader.storage_ns, reader.io_cpu_ns, reader.decode_cpu_ns, reader.runqueue_ns)
+    theirs_ns = np.maximum(sum(kinds), 1)
+    share = np.minimum(interval_ns / theirs_ns, 1.0)
+    storage_ns, io_cpu_ns, decode_ns, queue_ns = (
+        np.floor(kind * share).astype(np.int64) for kind in kinds
+    )
+    own_ns = interval_ns - (storage_ns + io_cpu_ns + decode_ns + queue_ns)
+    own_cpu_ns = np.minimum(cpu_ns, own_ns)
+    return Waits(
+        storage_ns=storage_ns,
+        io_cpu_ns=io_cpu_ns,
+        decode_cpu_ns=decode_ns + own_cpu_ns,
+        runqueue_ns=queue_ns + own_ns - own_cpu_ns,
+    )
+
+
 def _curves(marks: NDArray[np.void]) -> tuple[Ns, list[NDArray[np.float64]]]:
     """Return the ends of all calls, and for each kind what was spent on it up to there."""
     knots_ns = np.column_stack([marks["t0_ns"], marks["t1_ns"]]).ravel()

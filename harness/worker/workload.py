@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from harness.worker.io import DataCalls, TracedFile
+from harness.worker.record import Phase
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -12,7 +13,20 @@ class Batch:
     """What one step reads: `samples` are the workload's own values, steps count from 1."""
 
     step: int
-    samples: tuple[Any, ...]
+    samples: Sequence[Any]
+
+
+class Batches(Protocol):
+    """The batches of a phase in their order; a list, or what makes each when it is asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Batch: ...
+
+
+def sample_count(batches: Batches) -> int:
+    """Return how many samples are in all batches together."""
+    return sum(len(batches[index].samples) for index in range(len(batches)))
 
 
 class BatchReader(Protocol):
@@ -20,6 +34,9 @@ class BatchReader(Protocol):
 
     def read(self, batch: Batch, slot: int) -> None:
         """Read a batch and leave what training needs of it in slot number `slot`."""
+
+    def end(self) -> None:
+        """End a phase: let go of what the next one does not continue. May be called again."""
 
 
 class Reading(Protocol):
@@ -30,16 +47,32 @@ class Reading(Protocol):
         """Every file that may be read, by id."""
 
     @property
+    def readers(self) -> int:
+        """How many ranks read, the first ones. The others have no batches, but take every step."""
+
+    @property
+    def computes(self) -> bool:
+        """Whether accelerators compute; where they do not, nothing is trained and saved."""
+
+    @property
     def steps_per_epoch(self) -> int:
-        """Full steps of an epoch, the same for every rank."""
+        """Steps of an epoch, the same for every rank."""
 
     @property
-    def train_samples(self) -> int:
-        """Training samples of the data set."""
+    def train_samples(self) -> int | None:
+        """Training samples of the data set, None where only reading all of it would tell."""
 
     @property
-    def calls_per_sample(self) -> int:
-        """Calls that reading one sample takes."""
+    def epoch_samples(self) -> int:
+        """Training samples that an epoch reads, all ranks together."""
+
+    @property
+    def open_files(self) -> int:
+        """Descriptors that one reader holds at a time."""
+
+    @property
+    def opening_calls(self) -> int:
+        """Calls that making a reader takes."""
 
     @property
     def reader_bytes(self) -> int:
@@ -49,11 +82,14 @@ class Reading(Protocol):
     def slot_bytes(self) -> int:
         """Memory that the outcome of one batch takes."""
 
-    def train(self, epoch: int, rank: int) -> Sequence[Batch]:
-        """Return the rank's batches of an epoch."""
+    def calls(self, phase: Phase, batches: int) -> int:
+        """Return how many calls a reader makes for so many batches of a phase, at most."""
 
-    def evaluation(self, epoch: int, rank: int) -> Sequence[Batch]:
-        """Return the rank's evaluation batches after an epoch, of one sample each."""
+    def train(self, epoch: int, rank: int) -> Batches:
+        """Return the batches of an epoch, of a rank that reads."""
+
+    def evaluation(self, epoch: int, rank: int) -> Batches:
+        """Return the evaluation batches after an epoch, of a rank that reads."""
 
     def slots(self, count: int) -> Any:
         """Return memory for the outcome of `count` batches, shared by a rank's readers."""

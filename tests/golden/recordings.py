@@ -134,7 +134,12 @@ def facts(ranks: int, **changes: Any) -> RunFacts:
         "config": {"epochs": 1, "cache": "cold"},
         "system": {"kernel": "6.8.0", "cpu_model": "a processor", "numa_nodes": None},
         "target": {"path": "/mnt/array", "fs_type": "xfs", "byte_source": "proc"},
-        "dataset": {"workload": "imseg", "law": "kits19", "samples": 8, "bytes": 8_000},
+        "dataset": {
+            "workload": "imseg",
+            "law": "kits19",
+            "samples": {"train": 64_000, "eval": 8},
+            "bytes": 8_000,
+        },
         "accelerators": {
             "count": ranks,
             "profile": "v100",

@@ -12,6 +12,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from dsgen.journal import JOURNAL_NAME
 from dsgen.manifest import MANIFEST_NAME, read_manifest
 from dsgen.source import SOURCE_NAME
 from dsgen.verify import verify
@@ -119,6 +120,30 @@ def small_cases(directory, numbers):
         volume = np.full((1, 4, 4, 4), number, "<f4")
         np.save(directory / f"case_{number:05d}_x.npy", volume)
         np.save(directory / f"case_{number:05d}_y.npy", volume.astype("u1"))
+
+
+def test_many_small_files_killed_and_resumed_are_the_same(tmp_path):
+    source, whole = tmp_path / "input", tmp_path / "whole"
+    small_cases(source, range(200))
+    size_bytes = 4 * sum(path.stat().st_size for path in source.iterdir())
+    assert scaled("imseg", source, whole, size_bytes).returncode == 0
+    draw, killed = random.Random(3), 0
+    for moment in range(MOMENTS):
+        output = tmp_path / f"killed-{moment}"
+        command = words("imseg", source, output, size_bytes, "--events")
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
+        for _ in range(draw.randrange(4, 800)):
+            child.stdout.readline()
+        os.killpg(child.pid, signal.SIGKILL)
+        killed += child.wait() == -signal.SIGKILL
+        child.stdout.close()
+        begun = {path.name for path in output.iterdir()}
+        subprocess.run(command, check=True, stdout=subprocess.PIPE)
+        assert JOURNAL_NAME in begun
+        assert {path.name for path in output.iterdir()} == {path.name for path in whole.iterdir()}
+        for path in whole.iterdir():
+            assert (output / path.name).read_bytes() == path.read_bytes(), path.name
+    assert killed == MOMENTS
 
 
 def test_evaluation_cases_keep_their_numbers_and_copies_train(tmp_path):

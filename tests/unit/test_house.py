@@ -93,7 +93,7 @@ def test_the_noxfile_and_the_registries_name_the_same_workloads():
     from harness.worker.training import READINGS
 
     assert set(in_noxfile("WORKLOADS")) == set(WORKLOADS)
-    assert set(in_noxfile("TRAINED")) == set(READINGS)
+    assert set(in_noxfile("WORKLOADS")) == set(READINGS)
 
 
 def in_noxfile(name):

@@ -7,6 +7,7 @@ import pytest
 from dsgen.errors import ExitCode
 from harness.errors import ResultError
 from harness.result import build_result, read_recording, read_result, write_result
+from harness.worker.record import ROW, Op, Phase
 from tests.golden.recordings import MS, cut, facts, plan, record, write
 
 
@@ -82,6 +83,24 @@ def test_evaluation_and_checkpoint_are_told(result):
     (evaluation,) = result.evaluation
     assert (evaluation.epoch, evaluation.window_ns) == (1, 5 * MS)
     assert result.checkpoint.window_ns == 7 * MS
+
+
+def test_a_checkpoint_of_every_rank_is_told_as_one():
+    recording = record(plan(2, 3, checkpoint_ns=7 * MS))
+    first = recording.windows[0][-1:].copy()
+    second = first.copy()
+    second["end_ns"] += 2 * MS
+    written = np.zeros(2, ROW)
+    written["phase"], written["op"], written["returned"] = Phase.CHECKPOINT, Op.WRITE, 500
+    synced = np.zeros(1, ROW)
+    synced["phase"], synced["op"], synced["t1_ns"] = Phase.CHECKPOINT, Op.FSYNC, 3 * MS
+    recording = replace(
+        recording,
+        windows=(recording.windows[0], np.concatenate([recording.windows[1], second])),
+        rows=(written, np.concatenate([written, synced])),
+    )
+    told = build_result(recording, facts(2)).checkpoint
+    assert (told.written_bytes, told.window_ns, told.fsync_ns) == (2_000, 9 * MS, 3 * MS)
 
 
 def test_an_evaluation_that_a_rank_did_not_finish_is_left_out():

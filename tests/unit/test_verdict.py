@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from harness.analysis.recording import Eviction
@@ -45,6 +47,14 @@ def test_one_rank_that_alone_holds_the_others_back_is_named(ranks):
     assert (verdict.outcome, verdict.limit) == ("fail", "straggler")
     assert verdict.sentence.startswith(f"Rank {ranks - 1} holds {ranks} x v100 back")
     assert evidence(verdict, "straggler_share_of_lost") == pytest.approx(80 / 90)
+
+
+def test_one_rank_that_reads_for_all_is_no_straggler():
+    loads = [[[80 * MS if rank == 0 else 0] * 8 for rank in range(8)]]
+    recording = record(Plan(loads_ns=loads, declared_ns=[[100 * MS] * 8]))
+    assert verdict_of(recording).limit == "straggler"
+    alone = replace(recording, worker=replace(recording.worker, readers=1))
+    assert (verdict_of(alone).outcome, verdict_of(alone).limit) == ("fail", "storage")
 
 
 def test_a_few_steps_name_no_straggler():
@@ -187,3 +197,11 @@ def test_two_slow_ranks_are_no_straggler():
     verdict = verdict_of(record(Plan(loads_ns=loads, declared_ns=[[100 * MS] * 3])))
     assert (verdict.outcome, verdict.limit) == ("fail", "storage")
     assert evidence(verdict, "straggler_share_of_lost") == pytest.approx(10 / 90)
+
+
+def test_passes_without_an_accelerator_have_no_verdict_and_say_why():
+    # What a training is prepared by: all the time is waiting, and nothing is declared.
+    verdict = verdict_of(record(plan(8, 3, load_ms=100, declared_ms=0, bytes_per_step=10_000_000)))
+    assert (verdict.outcome, verdict.limit) == ("withheld", "undecided")
+    assert "no accelerator waits for it; it was read at 800 MB/s" in verdict.sentence
+    assert evidence(verdict, "au") is None

@@ -12,6 +12,7 @@ from harness.report.svg import TOKENS
 from harness.report.view import build_page, flatten
 from harness.report.writer import render_page
 from harness.result import write_result
+from harness.worker.record import FileClass
 from tests.golden.realistic import realistic_facts, realistic_recording
 from tests.golden.recordings import MS, cut, facts, plan, record, write
 
@@ -147,3 +148,36 @@ def test_thousands_of_steps_make_a_page_that_still_opens():
     html = render_page(page_of(recording, facts(8)))
     assert len(html) < 4_000_000
     assert "its first" in html
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        ((1_000, None), "reads 1,000 training samples; how many there are is unknown"),
+        ((128_000, 0), "reads 128,000 training samples: all 64,000, 2.0 times"),
+        ((63_000, 1_000), "reads 63,000 training samples and leaves 1,000 unread (1.5 %)"),
+    ],
+)
+def test_how_much_of_the_data_set_an_epoch_reads_is_told(counts, words):
+    recording = record(plan(2, 3))
+    used, dropped = counts
+    worker = replace(
+        recording.worker, samples_used_per_epoch=used, samples_dropped_per_epoch=dropped
+    )
+    page = page_of(replace(recording, worker=worker), facts(2))
+    assert words in page.sections[0].tables[0].caption
+
+
+def test_files_of_records_are_drawn_by_their_sizes():
+    recording = record(plan(2, 3))
+    files = {
+        number: replace(file, file_class=FileClass.RECORD)
+        for number, file in recording.files.items()
+    }
+    sizes = [
+        figure
+        for section in page_of(replace(recording, files=files), facts(2)).sections
+        for figure in section.figures
+        if figure.name == "sizes"
+    ]
+    assert [figure.legend for figure in sizes] == [(("records", "records"),)]

@@ -9,33 +9,60 @@ import numpy as np
 import pytest
 
 from dsgen.errors import PathError
-from harness.worker.checkpoint import NAME, STALE_S, CheckpointWriter, write_sizes
+from harness.worker.checkpoint import KINDS, STALE_S, Checkpoint, CheckpointWriter
 from harness.worker.io import DataCalls
 from harness.worker.record import Op
+from harness.worker.training import READINGS
 
-REFERENCE_BYTES = 499_153_191
+# What was observed: bytes, then minimum, lower quartile, mean and deviation of the writes.
+OBSERVED = {
+    "imseg": (499_153_191, 64, 1280, 2_170_231, 4_459_727),
+    "dlrm": (27_129_166_561, 98, 7348, 517_653_535, 841_116_648),
+}
+NAME = KINDS["imseg"].name
+OBSERVED_ONES = pytest.mark.parametrize("workload", OBSERVED)
+EACH = pytest.mark.parametrize("workload", KINDS)
+
+
+def checkpoint(directory, size_bytes, *, workload="imseg", readers=3):
+    return Checkpoint(
+        kind=KINDS[workload],
+        directory=directory,
+        size_bytes=size_bytes,
+        readers=readers,
+        first_id=7,
+        seed=1,
+    )
 
 
 def writer(directory, size_bytes):
-    return CheckpointWriter(directory=directory, size_bytes=size_bytes, file_id=7, seed=1)
+    return checkpoint(directory, size_bytes).writer(0)
 
 
 def calls():
     return DataCalls(rank=0, loader=0, rows=500, marks=500)
 
 
-def test_write_sizes_have_the_observed_distribution():
-    sizes = write_sizes(REFERENCE_BYTES)
-    assert sum(sizes) == REFERENCE_BYTES
-    assert min(sizes) == 64
-    assert statistics.quantiles(sizes, n=4)[0] == 1280
-    assert statistics.mean(sizes) == pytest.approx(2_170_231, rel=0.01)
-    assert statistics.pstdev(sizes) == pytest.approx(4_459_727, rel=0.01)
+@OBSERVED_ONES
+def test_write_sizes_have_the_observed_distribution(workload):
+    total, least, quartile, mean, deviation = OBSERVED[workload]
+    sizes = KINDS[workload].writes(total)
+    assert sum(sizes) == total
+    assert min(sizes) == least
+    assert statistics.quantiles(sizes, n=4)[0] == quartile
+    assert statistics.mean(sizes) == pytest.approx(mean, rel=0.01)
+    assert statistics.pstdev(sizes) == pytest.approx(deviation, rel=0.01)
 
 
+def test_a_kind_for_each_workload_and_a_name_for_each_kind():
+    assert set(KINDS) == set(READINGS)
+    assert len({kind.name for kind in KINDS.values()}) == len(KINDS)
+
+
+@EACH
 @pytest.mark.parametrize("total", [1, 63, 20_000, 25_000, 1_000_003, 50_000_000])
-def test_write_sizes_sum_to_any_total(total):
-    sizes = write_sizes(total)
+def test_write_sizes_sum_to_any_total(workload, total):
+    sizes = KINDS[workload].writes(total)
     assert sum(sizes) == total
     assert min(sizes) > 0
 
@@ -50,15 +77,15 @@ def test_a_checkpoint_replaces_the_one_before(tmp_path):
 
 def test_every_call_of_a_checkpoint_is_a_row(tmp_path):
     recorded = calls()
-    planned = writer(tmp_path, 3_000_000)
-    planned.write(recorded)
+    planned = checkpoint(tmp_path, 3_000_000)
+    planned.writer(0).write(recorded)
     rows = recorded.rows()
     writes = rows[rows["op"] == Op.WRITE]
-    assert writes["returned"].tolist() == write_sizes(3_000_000)
+    assert writes["returned"].tolist() == KINDS["imseg"].writes(3_000_000)
     assert np.array_equal(writes["offset"][1:], writes["returned"].cumsum()[:-1])
     assert rows["op"][[0, -2, -1]].tolist() == [Op.OPEN, Op.FSYNC, Op.CLOSE]
     assert set(rows["file"]) == {7}
-    assert len(rows) <= planned.calls
+    assert len(rows) <= planned.calls(0)
 
 
 def test_content_cannot_be_reduced(tmp_path):
@@ -109,9 +136,33 @@ def test_what_killed_runs_left_is_removed_and_what_is_being_written_is_not(tmp_p
     then_s = time.time() - STALE_S - 60
     for path in (old, foreign):
         os.utime(path, (then_s, then_s))
-    writer(tmp_path, 1000).remove_stale()
+    checkpoint(tmp_path, 1000).remove_stale()
     assert sorted(tmp_path.iterdir()) == sorted([fresh, foreign])
 
 
 def test_no_directory_has_nothing_stale(tmp_path):
-    writer(tmp_path / "absent", 1000).remove_stale()
+    checkpoint(tmp_path / "absent", 1000).remove_stale()
+
+
+def test_bert_writes_blocks_and_buffers_in_turns_as_observed():
+    sizes = KINDS["bert"].writes(4_034_713_312)
+    assert set(sizes[:-1:2]) == {4096}
+    assert set(sizes[1:-1:2]) == {8_384_512}
+    assert 0 < sizes[-1] <= 8_384_512
+
+
+def test_every_rank_of_bert_writes_a_file_of_its_own_content(tmp_path):
+    planned = checkpoint(tmp_path, 100_000, workload="bert")
+    assert [file.id for file in planned.files] == [7, 8, 9]
+    for rank in range(3):
+        planned.writer(rank).write(calls())
+    written = sorted(tmp_path.iterdir())
+    assert [path.name for path in written] == [f"model.ckpt-{rank:05d}" for rank in range(3)]
+    assert [path.stat().st_size for path in written] == [100_000] * 3
+    assert len({path.read_bytes() for path in written}) == 3
+
+
+def test_of_imseg_the_first_rank_alone_writes(tmp_path):
+    planned = checkpoint(tmp_path, 100_000)
+    assert planned.writer(1) is None
+    assert (planned.calls(1), len(planned.files)) == (0, 1)

@@ -1,18 +1,19 @@
 """What the machine allows: cores, memory, and room for rows."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dsgen.manifest import read_manifest
 from harness.worker import memory
-from harness.worker.capacity import rows_of_reader
+from harness.worker.capacity import rooms_of_rank
 from harness.worker.cores import usable_cores
 from harness.worker.failure import MemoryShortError
 from harness.worker.io import DataCalls
 from harness.worker.memory import available_bytes
-from harness.worker.record import ROW
+from harness.worker.record import ROW, Phase
 from harness.worker.training import plan
 from tests.unit.worker_run import load_json, make_data_set, make_spec, run_worker
 
@@ -94,22 +95,29 @@ def test_many_processes_need_memory_of_their_own(tmp_path, monkeypatch):
         memory.check_memory(spec, reading, checkpoint_calls=0)
 
 
+class FortyCalls:
+    """A workload whose samples take 40 calls each; batches have two, in evaluation one."""
+
+    readers = 1
+    opening_calls = 7
+
+    def __init__(self, steps):
+        self.steps_per_epoch = steps
+
+    def evaluation(self, _epoch, _rank):
+        return range(3)
+
+    def calls(self, phase, batches):
+        return 40 * batches * (2 if phase is Phase.TRAIN else 1)
+
+
 @pytest.mark.parametrize("workers", [1, 3, 4])
 @pytest.mark.parametrize("batches", [1, 10, 11])
 def test_readers_have_room_for_what_they_will_do(tmp_path, workers, batches):
     spec = make_spec(tmp_path, Path("/"), epochs=5, batch_size=2, eval_from=3, eval_every=2)
-    rooms = [
-        rows_of_reader(
-            spec,
-            worker=worker,
-            workers=workers,
-            train_batches=batches,
-            eval_batches=3,
-            calls_per_sample=40,
-        )
-        for worker in range(workers)
-    ]
-    planned = 5 * batches * 2 * 40 + 2 * 3 * 40
+    spec = replace(spec, loader_workers=workers)
+    _, *rooms = rooms_of_rank(spec, FortyCalls(batches), rank=0, checkpoint_calls=0)
+    planned = 5 * batches * 2 * 40 + 2 * 3 * 40 + workers * 7
     assert planned < sum(rows for rows, _ in rooms) < 1.1 * planned + 65 * workers
     assert all(marks <= rows for rows, marks in rooms if rows > 1000)
 

@@ -21,6 +21,7 @@ class Readers:
         self.slots = {}
         self.taken = 0
         self.furthest = 0
+        self.ended = 0
         self._slow_every = slow_every
         self._fail_at = fail_at
         self._lock = threading.Lock()
@@ -46,6 +47,9 @@ class _Reader:
 
     def read(self, batch, slot):
         self._readers.note(batch.step, slot)
+
+    def end(self):
+        self._readers.ended += 1
 
 
 def batches(count):
@@ -112,6 +116,7 @@ def test_workers_live_for_one_phase():
             loader.next()
         loader.finish()
         assert threading.active_count() == before
+        assert readers.ended == 2 * epoch
     assert sorted(readers.order) == sorted([*range(1, 6)] * 2)
 
 
@@ -136,3 +141,5 @@ def test_without_workers_the_main_thread_reads_when_asked():
     assert readers.order == [1]
     assert readers.read_by == {1: threading.get_ident()}
     assert (calls.phase, calls.epoch, calls.step) == (Phase.EVAL, 2, 1)
+    loader.finish()
+    assert (readers.ended, calls.step) == (1, 0)

@@ -12,6 +12,7 @@ import numpy as np
 from harness.worker.spec import StepTime, WorkerSpec
 from tests.reference.calls import Call, recorded_calls
 
+IMSEG = ("imseg", "npy", "small")
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -29,9 +30,9 @@ def make_data_set(directory: Path, *, train: int, evaluation: int = 0, side: int
             path = directory / f"case_{case:05d}_{file_class}.npy"
             np.save(path, volume)
             role = "train" if case < train else "eval"
-            files.append(_entry(path, role, file_class, samples=int(file_class == "x")))
+            files.append(entry(path, role, file_class, samples=int(file_class == "x")))
     (directory / ".feedrate.lock").touch()
-    (directory / "manifest.json").write_text(json.dumps(_manifest(files, train, evaluation)))
+    (directory / "manifest.json").write_text(json.dumps(manifest(files, train, evaluation)))
     sync(directory)
     return directory
 
@@ -66,11 +67,14 @@ def make_spec(tmp_path: Path, data_dir: Path, **changes) -> WorkerSpec:
         accelerators=1,
         batch_size=1,
         epochs=1,
+        steps=0,
+        pipelines=0,
         seed=1,
         eval_from=0,
         eval_every=1,
         loader_workers=0,
         prefetch_batches=2,
+        shuffle="none",
         buffer="reuse",
         cache="asis",
         step_time=StepTime(mean_s=0.002, sd_s=0.0),
@@ -120,7 +124,7 @@ def load_json(spec: WorkerSpec, name: str) -> dict:
     return json.loads((Path(spec.out_dir) / name).read_text())
 
 
-def _entry(path: Path, role: str, file_class: str, samples: int) -> dict:
+def entry(path: Path, role: str, file_class: str, samples: int) -> dict:
     size_bytes = path.stat().st_size
     return {
         "path": path.name,
@@ -133,13 +137,13 @@ def _entry(path: Path, role: str, file_class: str, samples: int) -> dict:
     }
 
 
-def _manifest(files: list[dict], train: int, evaluation: int) -> dict:
+def manifest(
+    files: list[dict], train: int, evaluation: int, *, kind: tuple[str, str, str] = IMSEG
+) -> dict:
     return {
         "schema_version": 1,
         "generator": {"version": "0", "format_version": 1},
-        "workload": "imseg",
-        "format": "npy",
-        "law": "small",
+        **dict(zip(("workload", "format", "law"), kind, strict=True)),
         "seed": 1,
         "size_requested_bytes": 1,
         "data_bytes": sum(file["bytes"] for file in files),

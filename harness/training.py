@@ -1,0 +1,76 @@
+"""What a training will do: the worker's order, and the lines that say it before the start."""
+
+from pathlib import Path
+from typing import Final
+
+from dsgen.manifest import Manifest
+from harness.analysis.verdict import LOW_DEMAND_BYTES_PER_S
+from harness.analysis.wording import rate
+from harness.config import Config, config_notices
+from harness.dataset import DataSet, planned_manifest, reading_notices
+from harness.sizing import check_size
+from harness.worker.spec import WorkerSpec
+from harness.worker.training import plan
+from harness.worker.workload import Reading
+
+_PREPARED: Final = (
+    "        this is what precedes the first training: no accelerator computes, nothing is saved"
+)
+
+
+def worker_spec(config: Config, directory: Path, out: Path) -> WorkerSpec:
+    """Return what the worker is to do, from the configuration."""
+    return WorkerSpec(
+        workload=config.workload,
+        data_dir=str(directory),
+        out_dir=str(out),
+        checkpoint_dir=None if config.checkpoint is None else str(config.checkpoint),
+        checkpoint_bytes=config.checkpoint_bytes,
+        accelerators=config.accelerators,
+        batch_size=config.batch_size,
+        epochs=config.epochs,
+        steps=config.steps,
+        pipelines=config.pipelines,
+        seed=config.seed,
+        eval_from=config.eval_from,
+        eval_every=config.eval_every,
+        loader_workers=config.loader_workers,
+        prefetch_batches=config.prefetch_batches,
+        shuffle=config.shuffle,
+        buffer=config.buffer,
+        cache=config.cache,
+        step_time=config.step_time,
+        evaluation_case_s=config.device.evaluation_case_s,
+    )
+
+
+def training_lines(config: Config, data: DataSet) -> list[str]:
+    """Return what training will do, before it does.
+
+    Raises:
+        DataSetError: the data set, or the one that will be made, does not suit the training.
+        UsageError: an option that this data set does not have.
+    """
+    spec = worker_spec(config, data.directory, config.results)
+    manifest = data.manifest or planned_manifest(config)
+    reading = plan(spec, manifest)
+    check_size(config, manifest, reading)
+    by = "" if reading.readers == config.accelerators else ", read by one for all"
+    return [
+        f"train   {config.accelerators} x {config.profile}, batch {config.batch_size} each{by}, "
+        f"{config.epochs} epochs of {reading.steps_per_epoch} steps, cache {config.cache}",
+        *(_demand_lines(config, manifest, reading) if reading.computes else [_PREPARED]),
+        *config_notices(config),
+        *reading_notices(config, manifest),
+    ]
+
+
+def _demand_lines(config: Config, manifest: Manifest, reading: Reading) -> list[str]:
+    if not reading.train_samples:
+        return []
+    train_bytes = sum(file.bytes for file in manifest.files if file.role == "train")
+    sample_bytes = train_bytes / reading.train_samples
+    step_samples = config.accelerators * config.batch_size
+    need = step_samples * sample_bytes / config.step_time.mean_s
+    low = ", which cannot test bandwidth" if need < LOW_DEMAND_BYTES_PER_S else ""
+    return [f"demand  {rate(need)}, so that no accelerator waits{low}"]

@@ -1,0 +1,115 @@
+"""How batches that one rank reads reach ranks that read none.
+
+In the reference one process reads for all accelerators. Here each accelerator has a rank, and those
+that do not read get a word when the batch of a step is there; nothing else would be different if
+they got the batch itself.
+"""
+
+import mmap
+from dataclasses import fields
+from multiprocessing.context import ForkContext
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.worker.loader import DELIVERY, Loader
+from harness.worker.record import Phase
+from harness.worker.waits import Waits, split_handed
+from harness.worker.workload import Batches
+
+_KINDS = tuple(field.name for field in fields(Waits))
+
+
+class Handover:
+    """A gate of one giver and some takers, and where the giver's waits went.
+
+    The barrier after each step keeps a fast taker from going through twice in a step.
+
+    Args:
+        context: of the processes.
+        takers: ranks that read nothing.
+        steps: of an epoch.
+    """
+
+    def __init__(self, context: ForkContext, *, takers: int, steps: int) -> None:
+        self._takers = takers
+        self._gate = context.Semaphore(0)
+        memory = mmap.mmap(-1, len(_KINDS) * steps * np.dtype(np.int64).itemsize)
+        self._waits: NDArray[np.int64] = np.frombuffer(memory, np.int64).reshape(-1, steps)
+
+    def give(self) -> None:
+        """Let every taker through once; never waits."""
+        for _ in range(self._takers):
+            self._gate.release()
+
+    def take(self) -> None:
+        """Wait to be let through."""
+        self._gate.acquire()
+
+    def give_waits(self, waits: Waits) -> None:
+        """Let takers have the split of all waits of an epoch."""
+        for number, kind in enumerate(_KINDS):
+            self._waits[number] = getattr(waits, kind)
+        self.give()
+
+    def take_waits(self) -> Waits:
+        """Return the split that was given."""
+        self.take()
+        return Waits(**dict(zip(_KINDS, self._waits.copy(), strict=True)))
+
+
+class GivingLoader:
+    """Brings batches by another loader, and tells the takers of each in training."""
+
+    def __init__(self, loader: Loader, handover: Handover) -> None:
+        self.deliveries = loader.deliveries
+        self._loader = loader
+        self._handover = handover
+        self._gives = False
+
+    def start(self, batches: Batches, *, phase: Phase, epoch: int) -> None:
+        """Begin a phase; in evaluation others only meet this rank at its end."""
+        self._gives = phase is Phase.TRAIN
+        self._loader.start(batches, phase=phase, epoch=epoch)
+
+    def next(self) -> None:
+        """Wait for the next batch, and tell of it."""
+        self._loader.next()
+        if self._gives:
+            self._handover.give()
+
+    def finish(self) -> None:
+        """End the phase."""
+        self._loader.finish()
+
+    def waits(self, steps: NDArray[np.void]) -> Waits:
+        """Return where the waits went, and give it to the takers."""
+        waits = self._loader.waits(steps)
+        self._handover.give_waits(waits)
+        return waits
+
+
+class TakingLoader:
+    """Waits for the batches of another rank."""
+
+    def __init__(self, handover: Handover, *, most_batches: int) -> None:
+        self.deliveries = np.zeros(most_batches, DELIVERY)
+        self._handover = handover
+
+    def start(self, batches: Batches, *, phase: Phase, epoch: int) -> None:
+        """Begin a phase: nothing is read here."""
+
+    def next(self) -> None:
+        """Return when the batch of this step is there."""
+        self._handover.take()
+
+    def finish(self) -> None:
+        """End the phase: nothing runs for it."""
+
+    def waits(self, steps: NDArray[np.void]) -> Waits:
+        """Return where the waits went: as the reader spent them."""
+        return split_handed(
+            interval_ns=steps["load_end_ns"] - steps["load_start_ns"],
+            cpu_ns=self.deliveries["main_cpu_ns"][: len(steps)],
+            reader=self._handover.take_waits(),
+        )

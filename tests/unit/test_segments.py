@@ -1,0 +1,125 @@
+"""Segments on their way to the device: small ones together, none told of before it is there."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dsgen.content import Drawn
+from dsgen.layout import SEGMENT_BYTES, Layout, Parameters, PlannedFile, even_starts
+from dsgen.segments import _BATCH_BYTES, _BATCH_SEGMENTS, _batches, write_segments
+from dsgen.sink import SegmentSink
+
+PARAMETERS = Parameters(
+    workload="imseg", format="npy", format_version=1, law="small", seed=1, size_requested_bytes=1
+)
+
+
+def layout(sizes):
+    return Layout(
+        parameters=PARAMETERS,
+        files=tuple(
+            PlannedFile(
+                index=index,
+                path=f"file-{index}",
+                role="train",
+                file_class="x",
+                bytes=size_bytes,
+                samples=1,
+                shape=(1,),
+                key=index,
+                starts=even_starts(size_bytes),
+            )
+            for index, size_bytes in enumerate(sizes)
+        ),
+    )
+
+
+def tasks(planned):
+    return [
+        (file.index, segment) for file in planned.files for segment in range(file.segment_count)
+    ]
+
+
+class Noted(SegmentSink):
+    """Writes, and leaves a name beside each file once it is flushed."""
+
+    def __init__(self):
+        super().__init__()
+        self.paths = []
+
+    def write(self, path, *more):
+        self.paths.append(path)
+        return super().write(path, *more)
+
+    def flush(self):
+        super().flush()
+        for path in self.paths:
+            path.with_suffix(".flushed").touch()
+        self.paths.clear()
+
+
+class Zeros(Drawn):
+    """Files of zeros."""
+
+    def sink(self, _):
+        return Noted()
+
+    def blocks(self, _, file, segment, __):
+        yield np.zeros(file.segment(segment).bytes, dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "together"),
+    [
+        ([], []),
+        ([0], [1]),
+        ([1000] * (2 * _BATCH_SEGMENTS + 1), [_BATCH_SEGMENTS, _BATCH_SEGMENTS, 1]),
+        ([_BATCH_BYTES // 2, _BATCH_BYTES // 2, 1], [2, 1]),
+        ([1, _BATCH_BYTES, 1, 1], [1, 1, 2]),
+        ([2 * SEGMENT_BYTES + 1], [1, 1, 1]),
+    ],
+)
+def test_small_segments_go_together_and_large_ones_alone(sizes, together):
+    planned = layout(sizes)
+    batches = list(_batches(planned, tasks(planned)))
+    assert [len(batch) for batch in batches] == together
+    assert [task for batch in batches for task in batch] == tasks(planned)
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_a_segment_is_told_of_once_it_is_flushed(processes, tmp_path):
+    planned = layout([1000] * 300)
+    told = set()
+    for written in write_segments(
+        planned,
+        Zeros(),
+        tmp_path,
+        tasks(planned),
+        processes,
+        lambda _: None,
+        in_place=True,
+    ):
+        path = tmp_path / planned.files[written.file].path
+        assert path.with_suffix(".flushed").exists()
+        assert path.read_bytes() == bytes(1000)
+        told.add(written.file)
+    assert told == set(range(300))
+
+
+def test_writing_one_after_the_other_keeps_no_file_open(tmp_path):
+    planned = layout([1000, 5_000_000, 0])
+    sink = SegmentSink()
+    before = open_files()
+    for file, segment in tasks(planned):
+        blocks = Zeros().blocks(planned, planned.files[file], segment, {})
+        path = tmp_path / planned.files[file].path
+        sink.write(path, file, planned.files[file].segment(segment), blocks)
+    assert len(open_files() - before) == 3
+    sink.flush()
+    assert open_files() == before
+    assert [(tmp_path / file.path).stat().st_size for file in planned.files] == [1000, 5_000_000, 0]
+
+
+def open_files():
+    return {path.name for path in Path("/proc/self/fd").iterdir() if path.is_symlink()}
