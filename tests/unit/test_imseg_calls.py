@@ -39,7 +39,7 @@ def strace(tmp_path, arguments):
     )
     files = defaultdict(list)
     with log.open(errors="replace") as lines:
-        for traced in parse(lines).calls:
+        for traced in parse(lines).below("/"):
             if traced.call.path.endswith(".npy"):
                 files[traced.call.path].append(traced)
     return files
