@@ -276,22 +276,25 @@ def test_equal_sequences_have_no_difference_and_others_are_told_where_they_part(
 
 
 def test_files_may_be_read_less_far_but_not_otherwise():
-    def calls(path, reads, *, closed):
+    def calls(path, reads, *, ended=False):
         found = [Call(path, "pread", 10 * number, 10, 10) for number in range(reads)]
-        return [*found, Call(path, "close", -1, -1, 0)] if closed else found
+        if ended:
+            found.append(Call(path, "pread", 10 * reads, 10, 0))
+        return [*found, Call(path, "close", -1, -1, 0)]
 
-    reference = [*calls("/a", 5, closed=True), *calls("/b", 3, closed=False)]
+    whole = calls("/a", 5, ended=True)
+    reference = [*whole, *calls("/b", 3)]
     assert compare_files(reference, list(reference)) == ""
-    assert (
-        compare_files(reference, [*calls("/b", 9, closed=True), *calls("/a", 2, closed=False)])
-        == ""
-    )
-    again = [*reference[:6], *reference[:6]]
-    assert "/a: call 7 differs (6 of the reference, 12 ours)" in compare_files(reference, again)
-    assert compare_files(reference, calls("/c", 1, closed=False)) == ""
-    assert "/a: call 5 differs" in compare_files(reference, calls("/a", 4, closed=True))
-    moved = [call._replace(offset=call.offset + 1) for call in calls("/b", 1, closed=False)]
+    assert compare_files(reference, [*calls("/b", 9, ended=True), *calls("/a", 2)]) == ""
+    assert compare_files(reference, calls("/c", 1)) == ""
+    assert "/a: call 7 differs (7 of the reference, 6 ours)" in compare_files(whole, whole[:-1])
+    assert "/a: call 8 differs" in compare_files(whole, whole * 2)
+    assert "/a: call 5 differs" in compare_files(whole, calls("/a", 4, ended=True))
+    moved = [call._replace(offset=call.offset + 1) for call in calls("/b", 1)]
     assert "/b: call 1 differs" in compare_files(reference, moved)
+    many = [call._replace(path=f"/{number}") for number in range(8) for call in calls("/b", 1)]
+    others = [call._replace(requested=11) for call in many]
+    assert compare_files(many, others).splitlines()[-1] == "and 3 more files"
 
 
 def test_recorded_rows_become_calls():
