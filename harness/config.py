@@ -252,7 +252,7 @@ def _contradictions(
         refuse("warmup_epochs", what, f"stay below {epochs}")
     rows = workload == "dlrm" and values.get("format") in ("bin", None)
     if values.get("shuffle", "none") != "none" and not rows:
-        what = f"only dlrm's rows are read by batches, not {workload}"
+        what = "only dlrm's rows can be read in a random order of batches"
         refuse("shuffle", what, "leave it out, or use dlrm with --format bin")
     if values.get("memory_bytes") and values.get("engine") == "local":
         what = "plain processes cannot be held to a memory limit"

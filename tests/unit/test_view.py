@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 
+from harness.analysis.recording import DataFile
 from harness.analysis.result import build_result
 from harness.errors import ResultError
 from harness.report import render_report
@@ -101,6 +102,33 @@ def test_an_epoch_cut_short_is_shown_and_not_counted():
     (table,) = [t for s in page.sections if s.anchor == "au" for t in s.tables]
     assert table.rows[0] == ("1", "66.6 %", "450 ms", "3", "unknown", "cut short")
     assert page.au == "unknown"
+
+
+def test_files_that_are_no_cases_are_drawn_too_and_counts_are_not():
+    files = {
+        number: DataFile(path=name, size_bytes=size_bytes, file_class=file_class, role=role)
+        for number, (name, size_bytes, file_class, role) in enumerate(
+            (
+                ("preprocessed.bin", 1600, FileClass.ROW, "train"),
+                ("preprocessed_test.bin", 160, FileClass.ROW, "eval"),
+                ("day_fea_count.npz", 500, FileClass.COUNTS, "sidecar"),
+            )
+        )
+    }
+    page = page_of(replace(record(plan(2, 3)), files=files), facts(2))
+    (figure,) = [f for s in page.sections for f in s.figures if f.name == "sizes"]
+    assert figure.legend == (("file", "files"),)
+    only_counts = replace(record(plan(2, 3)), files={2: files[2]})
+    assert "sizes" not in {
+        f.name for s in page_of(only_counts, facts(2)).sections for f in s.figures
+    }
+
+
+@pytest.mark.parametrize(("batch_size", "value"), [(4, "79.2 samples/s"), (4096, "81,100/s")])
+def test_throughput_fits_beside_the_other_figures(batch_size, value):
+    recording = record(plan(2, 3, load_ms=1, batch_size=batch_size))
+    (throughput,) = [f for f in page_of(recording, facts(2)).key_figures if f.name == "Throughput"]
+    assert throughput.value == value
 
 
 def test_warnings_reach_the_page():
