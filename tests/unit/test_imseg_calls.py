@@ -10,9 +10,9 @@ import pytest
 
 from harness.worker.record import Op
 from tests.reference.calls import compare, recorded_calls
-from tests.reference.strace import OPTIONS, calls_of, in_detail, parse
+from tests.reference.strace import calls_of, in_detail
+from tests.unit.traced_calls import run_traced
 from tests.unit.worker_run import (
-    REPOSITORY,
     command,
     load,
     load_json,
@@ -28,20 +28,10 @@ NP_LOAD = "import sys, numpy; [numpy.load(path) for path in sys.argv[1:]]"
 
 def strace(tmp_path, arguments):
     """Return what was done with each .npy file: path -> [Traced]."""
-    tmp_path.mkdir(parents=True, exist_ok=True)
-    log = tmp_path / "strace.log"
-    subprocess.run(
-        ["strace", *OPTIONS, str(log), *arguments],
-        cwd=REPOSITORY,
-        check=True,
-        capture_output=True,
-        timeout=120,
-    )
     files = defaultdict(list)
-    with log.open(errors="replace") as lines:
-        for traced in parse(lines).below("/"):
-            if traced.call.path.endswith(".npy"):
-                files[traced.call.path].append(traced)
+    for traced in run_traced(tmp_path, arguments).below("/"):
+        if traced.call.path.endswith(".npy"):
+            files[traced.call.path].append(traced)
     return files
 
 
