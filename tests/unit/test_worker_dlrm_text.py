@@ -74,7 +74,7 @@ def test_an_epoch_reads_the_file_twice(tmp_path, data_dir, batch_size):
     planned = reading(tmp_path, data_dir, batch_size=batch_size)
     assert planned.steps_per_epoch == 2 * -(-LINES // batch_size)
     rows = read_all(planned, epochs=2)
-    assert len(rows) <= 2 * planned.steps_per_epoch * planned.calls_per_batch
+    assert len(rows) <= 2 * planned.calls(Phase.TRAIN, planned.steps_per_epoch)
     size_bytes = (data_dir / "train.txt").stat().st_size
     assert rows["returned"][rows["op"] == Op.READ].sum() == 4 * size_bytes
     assert (rows["op"] == Op.OPEN).sum() == (rows["op"] == Op.CLOSE).sum() == 4
