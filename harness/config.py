@@ -247,6 +247,8 @@ def _contradictions(
         refuse("eval_from", what, f"give 1 to {epochs}, or 0 for no evaluation")
     if values.get("pipelines") and workload != "bert":
         refuse("pipelines", f"{workload} has a fixed number of readers", "leave it out")
+    if values.get("loader") == "tfdata" and workload != "bert":
+        refuse("loader", f"{workload} does not read by tf.data", "leave it out")
     if warmup >= epochs:
         what = f"{warmup} of {epochs} epochs are warm-up: none would be measured"
         refuse("warmup_epochs", what, f"stay below {epochs}")

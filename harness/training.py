@@ -30,6 +30,7 @@ def worker_spec(config: Config, directory: Path, out: Path) -> WorkerSpec:
         epochs=config.epochs,
         steps=config.steps,
         pipelines=config.pipelines,
+        loader=config.loader,
         seed=config.seed,
         eval_from=config.eval_from,
         eval_every=config.eval_every,

@@ -43,7 +43,7 @@ class WorkerFacts:
     """The worker's own account (worker.json); None or empty where it never got to write it.
 
     `readers` is how many ranks read; the others only step. Dropped samples are None, too, where
-    nobody knows how many there are.
+    nobody knows how many there are. `bytes` are inferred where calls left no rows.
     """
 
     status: Status
@@ -51,6 +51,7 @@ class WorkerFacts:
     samples_used_per_epoch: int | None = None
     samples_dropped_per_epoch: int | None = None
     readers: int | None = None
+    bytes: Literal["recorded", "inferred"] = "recorded"
     evictions: tuple[Eviction, ...] = ()
     other: Mapping[str, Any] = field(default_factory=dict)
 

@@ -62,6 +62,9 @@ def _check_spec(spec: WorkerSpec) -> None:
     if spec.loader_workers > 1:
         what = f"{spec.loader_workers} loader workers, and a pipeline is one stream"
         raise UsageError(what, where="bert", then="use --loader-workers 1, or 0")
+    if spec.loader == "tfdata" and spec.loader_workers == 0:
+        what = "tf.data reads in the background"
+        raise UsageError(what, where="--loader tfdata", then="use --loader-workers 1")
     if spec.pipelines not in (0, 1, spec.accelerators):
         what = f"{spec.pipelines} pipelines for {spec.accelerators} accelerators"
         raise UsageError(what, where="bert", then="use --pipelines 1, or 0 for one each")

@@ -67,12 +67,12 @@ class Training:
         self.mismatches = 0
         self._main, self._readers = self._make_calls()
         self._loader = self._make_loader()
-        self._meter = Meter([self._main, *self._workers()])
+        self._meter = Meter([self._main, *self._workers()], inferred=spec.loader == "tfdata")
 
     @property
     def checked_windows(self) -> int:
-        """Windows whose bytes were compared with the kernel's count."""
-        return len(self._windows)
+        """Windows whose bytes were compared with the kernel's count; none where they are it."""
+        return 0 if self._spec.loader == "tfdata" else len(self._windows)
 
     @property
     def has_schedstat(self) -> bool:

@@ -16,10 +16,13 @@ class Meter:
 
     Args:
         calls: of every thread that may read data.
+        inferred: whether data is read by calls that leave no rows: then what the kernel counted
+            beside what is known to be no data stands for them.
     """
 
-    def __init__(self, calls: Sequence[DataCalls]) -> None:
+    def __init__(self, calls: Sequence[DataCalls], *, inferred: bool = False) -> None:
         self._calls = calls
+        self._inferred = inferred
         self._counters = IoCounters()
         self._opened: IoSnapshot | None = None
         self._other_bytes = 0
@@ -43,7 +46,10 @@ class Meter:
         closed = self._counters.snapshot()
         cpu_ns = time.process_time_ns() - self._cpu_ns
         opened, self._opened = self._opened, None
+        counted_bytes = closed.rchar - opened.rchar - opened.own_bytes
         row_bytes, asked_bytes = self._recorded()
+        if self._inferred:
+            row_bytes = asked_bytes = counted_bytes - other_bytes
         known = opened.read_bytes >= 0 and closed.read_bytes >= 0
         row = np.zeros(1, WINDOW)
         row[0] = (
@@ -51,7 +57,7 @@ class Meter:
             phase,
             start_ns,
             end_ns,
-            closed.rchar - opened.rchar - opened.own_bytes,
+            counted_bytes,
             other_bytes,
             row_bytes,
             asked_bytes,

@@ -69,6 +69,7 @@ def make_spec(tmp_path: Path, data_dir: Path, **changes) -> WorkerSpec:
         epochs=1,
         steps=0,
         pipelines=0,
+        loader="native",
         seed=1,
         eval_from=0,
         eval_every=1,
