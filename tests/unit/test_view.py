@@ -110,7 +110,7 @@ def test_files_that_are_no_cases_are_drawn_too_and_counts_are_not():
         for number, (name, size_bytes, file_class, role) in enumerate(
             (
                 ("preprocessed.bin", 1600, FileClass.ROW, "train"),
-                ("preprocessed_test.bin", 160, FileClass.ROW, "eval"),
+                ("part-00000-of-00500", 2500, FileClass.RECORD, "eval"),
                 ("day_fea_count.npz", 500, FileClass.COUNTS, "sidecar"),
             )
         )
@@ -194,18 +194,3 @@ def test_how_much_of_the_data_set_an_epoch_reads_is_told(counts, words):
     )
     page = page_of(replace(recording, worker=worker), facts(2))
     assert words in page.sections[0].tables[0].caption
-
-
-def test_files_of_records_are_drawn_by_their_sizes():
-    recording = record(plan(2, 3))
-    files = {
-        number: replace(file, file_class=FileClass.RECORD)
-        for number, file in recording.files.items()
-    }
-    sizes = [
-        figure
-        for section in page_of(replace(recording, files=files), facts(2)).sections
-        for figure in section.figures
-        if figure.name == "sizes"
-    ]
-    assert [figure.legend for figure in sizes] == [(("records", "records"),)]
