@@ -236,6 +236,27 @@ def test_lost_output_is_an_error_although_the_daemon_answers(
     assert containers() == []
 
 
+def test_output_that_broke_off_is_whole_once_the_job_has_ended(job, run_id, tmp_path, monkeypatch):
+    code = (
+        "import sys, time; time.sleep(1); print('one', flush=True); time.sleep(2)\n"
+        "print('two'); print('three', end=''); print('complaint', file=sys.stderr)"
+    )
+    seen = []
+    with Relay(tmp_path / "relay.sock") as relay:
+
+        def on_line(line):
+            seen.append(line)
+            if len(seen) == 1:
+                relay.drop()
+
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{relay.path}")
+        remote = DockerEngine(connect(), reason="test", run_id=run_id)
+        remote.prepare(nothing)
+        ended = remote.run(job(code), on_line)
+    assert (ended.code, ended.tail) == (0, ("complaint",))
+    assert seen == ["one", "two", "three"]
+
+
 def test_gpus_without_a_driver_are_a_device_error(client, engine, job, run_id, containers):
     if "nvidia" in client.info()["Runtimes"]:
         pytest.fail("this test is for machines without the GPU runtime; leave it out here")
