@@ -346,7 +346,9 @@ CHECKS: dict[str, Callable[[Path], Outcome]] = {
     "fed": fed,
     "golden-figures": lambda _: tests("tests/unit/test_metrics.py", "tests/unit/test_losses.py"),
     "sixteen-gb": sixteen_gb,
-    "calls": lambda _: tests("tests/unit/test_imseg_calls.py", "tests/container"),
+    "calls": lambda _: tests(
+        *("tests/unit/test_imseg_calls.py", "tests/unit/test_bert_calls.py", "tests/container")
+    ),
     "laws": lambda _: tests("tests/property"),
     "bad-input": lambda _: tests("tests/unit"),
     "interruption": interruption,

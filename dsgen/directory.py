@@ -58,9 +58,12 @@ def check_room(files: Iterable[PlannedFile], directory: Path) -> None:
         PathError: less space or fewer inodes than needed.
     """
     room = os.statvfs(directory)
+    # Asking for each of a million new files would take longer.
+    there = {entry.name for entry in directory.iterdir()}
     needed_bytes = needed_inodes = 0
     for file in files:
-        present_bytes = _allocated_bytes(directory, file.path)
+        names = there & {file.path, partial_name(file.path)}
+        present_bytes = max((_allocated_bytes(directory / name) for name in names), default=None)
         # Files take whole blocks, and the journal and the manifest a line a segment.
         taken_bytes = -(-file.bytes // room.f_frsize) * room.f_frsize
         needed_bytes += max(taken_bytes - (present_bytes or 0), 0)
@@ -110,14 +113,9 @@ def _room(directory: Path) -> os.statvfs_result:
     return os.statvfs(next(one for one in (path, *path.parents) if one.exists()))
 
 
-def _allocated_bytes(directory: Path, path: str) -> int | None:
-    """Return what a file takes on the device, finished or not; None where there is none."""
-    for name in (path, partial_name(path)):
-        try:
-            return (directory / name).lstat().st_blocks * 512
-        except FileNotFoundError:
-            continue
-    return None
+def _allocated_bytes(path: Path) -> int:
+    """Return what a file, finished or not, takes on the device."""
+    return path.lstat().st_blocks * 512
 
 
 def check_complete(manifest: Manifest, directory: Path) -> None:

@@ -65,8 +65,8 @@ def write_segments(
                 yield written
                 known[written.file, written.segment] = written.digest
                 done_bytes += written.bytes
-                event = progress(content.task, done_bytes, total_bytes)
-                emit({**event, "peak_process_bytes": peak_bytes})
+            event = progress(content.task, done_bytes, total_bytes)
+            emit({**event, "peak_process_bytes": peak_bytes})
 
 
 def _phases(layout: Layout, tasks: list[Task]) -> Iterator[list[Task]]:

@@ -82,10 +82,10 @@ class SegmentSink:
         digests: list[int | None] = []
         measured = _Measured(segment.index)
         pending: deque[Future[None]] = deque()
-        offset, end = segment.offset_bytes, segment.offset_bytes + segment.bytes
+        offset = segment.offset_bytes
         for chunk in _regrouped(_noting(blocks, digests), self._buffers):
             measured.add(chunk)
-            if offset + chunk.size == end:  # no other buffer fills meanwhile
+            if chunk.size == segment.bytes:  # no other buffer fills meanwhile
                 _write_all(descriptor, chunk, offset)
             else:
                 pending.append(self._threads.submit(_write_all, descriptor, chunk, offset))

@@ -283,12 +283,14 @@ def _contradictions(
         refuse("eval_from", what, f"give 1 to {epochs}, or 0 for no evaluation")
     if values.get("pipelines") and workload != "bert":
         refuse("pipelines", f"{workload} has a fixed number of readers", "leave it out")
+    if values.get("loader") == "tfdata" and workload != "bert":
+        refuse("loader", f"{workload} does not read by tf.data", "leave it out")
     if warmup >= epochs:
         what = f"{warmup} of {epochs} epochs are warm-up: none would be measured"
         refuse("warmup_epochs", what, f"stay below {epochs}")
     rows = workload == "dlrm" and values.get("format") in ("bin", None)
     if values.get("shuffle", "none") != "none" and not rows:
-        what = f"only dlrm's rows are read by batches, not {workload}"
+        what = "only dlrm's rows can be read in a random order of batches"
         refuse("shuffle", what, "leave it out, or use dlrm with --format bin")
     emulated = values.get("accelerator") == "emulated"
     if emulated and values.get("profile", "") is None:

@@ -16,6 +16,7 @@ _FLAGS: Final[dict[str, tuple[str | None, str]]] = {
     "entropy": ("NAME", "natural, or incompressible for arrays that reduce data"),
     "compression": ("NAME", "of dlrm npz: deflate or stored"),
     "min_files": ("N", "of bert: shorten files so that there are as many"),
+    "loader": ("native|tfdata", "of bert: reads as tf.data does, or is tf.data"),
     "seed": ("INT", "of data, order and step times"),
     "processes": ("N", "that generate data; 0 for one on each core"),
     "accelerators": ("N", "how many ask for batches, each with a rank of its own"),

@@ -15,7 +15,7 @@ from msgspec import Meta
 from dsgen.errors import UsageError, breaks_line
 from dsgen.size import parse_size
 from harness.errors import ConfigError
-from harness.worker.spec import Accelerator, Buffer, Cache, Shuffle
+from harness.worker.spec import Accelerator, Buffer, Cache, LoaderKind, Shuffle
 
 Count = Annotated[int, Meta(ge=1)]
 CountOrZero = Annotated[int, Meta(ge=0)]
@@ -46,6 +46,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     epochs: Count
     steps: CountOrZero
     pipelines: CountOrZero
+    loader: LoaderKind
     warmup_epochs: CountOrZero
     eval_from: CountOrZero
     eval_every: Count

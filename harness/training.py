@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Final
 
-from dsgen.manifest import Manifest
 from harness.analysis.verdict import LOW_DEMAND_BYTES_PER_S
 from harness.analysis.wording import rate
 from harness.config import Config, config_notices
@@ -33,6 +32,7 @@ def worker_spec(config: Config, directory: Path, out: Path) -> WorkerSpec:
         epochs=config.epochs,
         steps=config.steps,
         pipelines=config.pipelines,
+        loader=config.loader,
         seed=config.seed,
         eval_from=config.eval_from,
         eval_every=config.eval_every,
@@ -61,7 +61,7 @@ def training_lines(config: Config, data: DataSet) -> list[str]:
     return [
         f"train   {_accelerators(config)}, batch {config.batch_size} each{by}, "
         f"{config.epochs} epochs of {reading.steps_per_epoch} steps, cache {config.cache}",
-        *(_demand_lines(config, manifest, reading) if reading.computes else [_PREPARED]),
+        *(_demand_lines(config, reading) if reading.computes else [_PREPARED]),
         *config_notices(config),
         *reading_notices(config, manifest),
     ]
@@ -72,12 +72,12 @@ def _accelerators(config: Config) -> str:
     return f"{config.accelerators} x {config.profile or f'TensorFlow on {on}'}"
 
 
-def _demand_lines(config: Config, manifest: Manifest, reading: Reading) -> list[str]:
+def _demand_lines(config: Config, reading: Reading) -> list[str]:
+    """Return what accelerators that never wait would read: mean bytes of a sample, mean step."""
     if not reading.train_samples or config.step_time is None:
         return []
-    train_bytes = sum(file.bytes for file in manifest.files if file.role == "train")
-    sample_bytes = train_bytes / reading.train_samples
-    step_samples = config.accelerators * config.batch_size
-    need = step_samples * sample_bytes / config.step_time.mean_s
+    train_bytes = sum(file.size_bytes for file in reading.files if file.role == "train")
+    step_bytes = train_bytes / reading.train_samples * config.batch_size * config.accelerators
+    need = step_bytes / config.step_time.mean_s
     low = ", which cannot test bandwidth" if need < LOW_DEMAND_BYTES_PER_S else ""
-    return [f"demand  {rate(need)}, so that no accelerator waits{low}"]
+    return [f"        asks for {rate(need)}{low}"]

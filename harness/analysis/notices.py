@@ -21,6 +21,7 @@ def notices_of(recording: Recording, epochs: tuple[Epoch, ...], check: SelfCheck
         *_about_cores(recording, epochs),
         *_about_evictions(recording.worker),
         *_about_tensorflow(recording.worker),
+        *_about_bytes(recording.worker),
     ]
 
 
@@ -53,6 +54,7 @@ def _about_cores(recording: Recording, epochs: tuple[Epoch, ...]) -> list[str]:
     # waits for another rank's reader has its account, and sleeps.
     kept = measured(epochs)
     inline = not any(rows["loader"].any() for rows in recording.rows)
+    inline = inline and recording.worker.bytes == "recorded"  # tf.data reads in the background
     if not inline or not any(epoch.steps["runqueue_ns"].any() for epoch in kept):
         return []
     unknown = wall = np.zeros(recording.ranks, np.int64)
@@ -66,6 +68,15 @@ def _about_cores(recording: Recording, epochs: tuple[Epoch, ...]) -> list[str]:
         "run queue knows nothing of it: a hypervisor took the core, or the reader slept"
         for rank, share in enumerate(unknown / wall)
         if share > REST_LIMIT and len(recording.rows[rank])
+    ]
+
+
+def _about_bytes(worker: WorkerFacts) -> list[str]:
+    if worker.bytes == "recorded":
+        return []
+    return [
+        "bytes are inferred from the kernel's count, because tf.data reads by calls of its own; a "
+        "wait for its batch is told as waiting for storage, and may as well be its own work"
     ]
 
 

@@ -43,8 +43,9 @@ class WorkerFacts:
     """The worker's own account (worker.json); None or empty where it never got to write it.
 
     `readers` is how many ranks read; the others only step. Dropped samples are None, too, where
-    nobody knows how many there are. `tensorflow` is of accelerators that computed: device by rank,
-    tensorflow_version, model, parameters, threads_per_rank, steps, losses, ranks_on_zeros.
+    nobody knows how many there are. `bytes` are inferred where calls left no rows. `tensorflow` is
+    of accelerators that computed: device by rank, tensorflow_version, model, parameters,
+    threads_per_rank, steps, losses, ranks_on_zeros.
     """
 
     status: Status
@@ -52,6 +53,7 @@ class WorkerFacts:
     samples_used_per_epoch: int | None = None
     samples_dropped_per_epoch: int | None = None
     readers: int | None = None
+    bytes: Literal["recorded", "inferred"] = "recorded"
     evictions: tuple[Eviction, ...] = ()
     tensorflow: Mapping[str, Any] | None = None
     other: Mapping[str, Any] = field(default_factory=dict)

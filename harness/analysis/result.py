@@ -163,7 +163,11 @@ def _case(
         client=client_state(metrics.bytes, recording.worker.evictions, cache=facts.cache),
         metrics=metrics,
         demand=compute_demand(epochs, metrics, accelerators=count, batch_size=batch_size),
-        causes=find_causes(epochs, readers=recording.worker.readers),
+        causes=find_causes(
+            epochs,
+            readers=recording.worker.readers,
+            inferred=recording.worker.bytes == "inferred",
+        ),
         self_check=check,
     )
 

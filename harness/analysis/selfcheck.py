@@ -1,5 +1,7 @@
 """Whether a recording agrees with itself and with the kernel's counters."""
 
+from typing import Literal
+
 import numpy as np
 
 from harness.analysis.losses import Losses
@@ -12,16 +14,18 @@ REST_LIMIT = 0.005
 
 
 class SelfCheck(Part, frozen=True, kw_only=True):
-    """The outcome. `passed` needs at least one checked window and no problem.
+    """The outcome. `passed` needs a window, checked unless its bytes are inferred, and no problem.
 
     Args:
         checked_windows: windows whose bytes were compared with the kernel's count, exactly.
+        bytes: inferred where calls left no rows, and the kernel's count stands for them.
         rest_share: the largest unexplained share of a rank's wall, either sign; null without one.
         problems: a sentence each.
     """
 
     passed: bool
     checked_windows: int
+    bytes: Literal["recorded", "inferred"] = "recorded"
     rest_share: float | None
     rest_limit: float
     problems: list[str]
@@ -29,11 +33,9 @@ class SelfCheck(Part, frozen=True, kw_only=True):
 
 def check_recording(recording: Recording, losses: list[Losses]) -> SelfCheck:
     """Compare every window with the counters and with its own rows, and look for lost time."""
-    checked = sum(len(rows) for rows in recording.windows)
-    problems = []
-    for rank, (windows, rows) in enumerate(zip(recording.windows, recording.rows, strict=True)):
-        for window in windows:
-            problems += _check_window(rank, window, rows)
+    inferred = recording.worker.bytes == "inferred"
+    closed = sum(len(rows) for rows in recording.windows)
+    problems = [] if inferred else _check_windows(recording)
     shares = [abs(own.rest) / own.wall for own in losses if own.wall]
     problems += [
         f"rank {own.rank}: {own.rest / own.wall:.2%} of its wall time is unexplained "
@@ -42,12 +44,21 @@ def check_recording(recording: Recording, losses: list[Losses]) -> SelfCheck:
         if own.wall and abs(own.rest) > REST_LIMIT * own.wall
     ]
     return SelfCheck(
-        passed=checked > 0 and not problems,
-        checked_windows=checked,
+        passed=closed > 0 and not problems,
+        checked_windows=0 if inferred else closed,
+        bytes=recording.worker.bytes,
         rest_share=max(shares, default=None),
         rest_limit=REST_LIMIT,
         problems=problems,
     )
+
+
+def _check_windows(recording: Recording) -> list[str]:
+    problems = []
+    for rank, (windows, rows) in enumerate(zip(recording.windows, recording.rows, strict=True)):
+        for window in windows:
+            problems += _check_window(rank, window, rows)
+    return problems
 
 
 def _check_window(rank: int, window: np.void, rows: Records) -> list[str]:

@@ -168,6 +168,12 @@ def _blame(case: Case, limit: Limit, share: str) -> str:
             f"The emulation holds {case.feeds} back: {case.mark}; {share} of the lost time is "
             f"compute that ended late, {storage} the storage's. Use fewer ranks or more cores."
         )
+    if case.self_check.bytes == "inferred":
+        emulation = percent(case.causes.share(case.causes.emulator_ns))
+        return (
+            f"{case.feeds} wait, and tf.data does not tell what for: {case.mark}; "
+            f"emulation {emulation} of the lost time."
+        )
     return (
         f"{case.feeds} wait, and no single cause explains it: {case.mark}; storage {storage}, "
         f"client processor "
@@ -190,13 +196,16 @@ def _remarks(case: Case, outcome: Outcome) -> list[str]:
 
 def _evidence(case: Case) -> list[Evidence]:
     metrics, causes = case.metrics, case.causes
+    known = case.self_check.bytes == "recorded"
+    storage = causes.share(causes.storage_wait_ns) if known else None
+    client = causes.share(causes.client_cpu_ns) if known else None
     charged = "steps: lost time charged to the last rank at each barrier"
     figures: list[tuple[str, float | None, str, str]] = [
         ("au", metrics.au.value, "1", "steps: sum of declared times / sum of windows"),
         ("threshold_au", case.threshold_au, "1", "configuration"),
         ("lost", causes.lost_s, "accelerator-s", "steps: windows - declared, all ranks"),
-        ("storage_share_of_lost", causes.share(causes.storage_wait_ns), "1", charged),
-        ("client_cpu_share_of_lost", causes.share(causes.client_cpu_ns), "1", charged),
+        ("storage_share_of_lost", storage, "1", charged),
+        ("client_cpu_share_of_lost", client, "1", charged),
         ("emulator_share_of_lost", causes.share(causes.emulator_ns), "1", charged),
         (
             "straggler_share_of_lost",

@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +24,9 @@ from harness.errors import DeviceError, EngineError
 
 _STATUS_CONFLICT = 409
 _ENDED = ("exited", "dead")
+# Between the end of a container's output and the daemon's word that it ended; long, because a
+# benchmark may keep the daemon's own disk busy.
+ENDING_S = 60.0
 
 
 class DockerEngine:
@@ -167,11 +170,24 @@ class _RunningContainer:
             raise
 
     def log(self, stream: Literal["stdout", "stderr"]) -> Iterator[bytes]:
-        """Yield the chunks of one of its streams, until it ends."""
+        """Yield the chunks of one of its streams, until it ends.
+
+        The SDK takes a connection that broke for the end of the stream, and the daemon may leave
+        out the last chunks when the container ends. But then its log is whole.
+        """
+        handed_on_bytes = 0
         with daemon_call("hand on the output of the container"):
-            yield from self._container.logs(
-                stdout=stream == "stdout", stderr=stream == "stderr", stream=True, follow=True
-            )
+            for chunk in self._log(stream, follow=True):
+                handed_on_bytes += len(chunk)
+                yield chunk
+            self._container.wait(timeout=ENDING_S)
+            yield from _after(handed_on_bytes, self._log(stream, follow=False))
+
+    def _log(self, stream: Literal["stdout", "stderr"], *, follow: bool) -> Iterator[bytes]:
+        chunks: Iterator[bytes] = self._container.logs(
+            stdout=stream == "stdout", stderr=stream == "stderr", stream=True, follow=follow
+        )
+        return chunks
 
     def state(self) -> dict[str, Any]:
         """Return the daemon's account of it."""
@@ -199,3 +215,10 @@ class _RunningContainer:
                 # It ended by itself in the meantime.
                 if error.status_code != _STATUS_CONFLICT:
                     raise
+
+
+def _after(count_bytes: int, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield what follows the first bytes of a stream."""
+    for chunk in chunks:
+        yield chunk[count_bytes:]
+        count_bytes = max(0, count_bytes - len(chunk))

@@ -139,7 +139,7 @@ def _key_figures(result: Result) -> tuple[KeyFigure, ...]:
         ),
         KeyFigure(
             name="Throughput",
-            value=UNKNOWN if throughput is None else f"{throughput:.3g} samples/s",
+            value=UNKNOWN if throughput is None else _throughput(throughput),
             meaning="samples in the windows / their duration",
         ),
         KeyFigure(
@@ -149,6 +149,13 @@ def _key_figures(result: Result) -> tuple[KeyFigure, ...]:
             f"beyond the client {result.beyond_client}",
         ),
     )
+
+
+def _throughput(samples_per_s: float) -> str:
+    """Return three significant digits; what is large has no room for its unit, named below it."""
+    if samples_per_s < 1000:
+        return f"{samples_per_s:.3g} samples/s"
+    return f"{float(f'{samples_per_s:.3g}'):,.0f}/s"
 
 
 def _section(

@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from dsgen.errors import PathError
 from dsgen.seed import named_words
 from harness.worker.io import DataCalls, TracedFile
@@ -214,7 +216,7 @@ class CheckpointWriter:
         self._final = final
         self._sizes = sizes
         words = named_words("checkpoint", seed, rank).random_raw(-(-max(sizes) // 8))
-        self._content = memoryview(words.tobytes())
+        self._content = words.view(np.uint8).data
 
     def write(self, calls: DataCalls) -> None:
         """Write the checkpoint.

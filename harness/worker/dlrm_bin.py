@@ -34,11 +34,11 @@ from harness.worker.dlrm_rows import (
     RowBatches,
     RowCheck,
     batch_count,
+    batches_of_tests,
     check_enough,
     global_batch,
     read_counts,
     sidecar,
-    tests_of,
 )
 from harness.worker.io import DataCalls, Role, TracedFile
 from harness.worker.record import FileClass, Phase
@@ -144,7 +144,7 @@ class RowsReading:
     def evaluation(self, epoch: int, rank: int) -> RowBatches:  # noqa: ARG002
         """Return the batches of a test pass: the same for every epoch."""
         rows = 0 if self.test_file is None else self.test_file.size_bytes // ROW_BYTES
-        return tests_of(rows)
+        return batches_of_tests(rows)
 
     def slots(self, count: int) -> list[NDArray[np.int32]]:
         """Return places for `count` batches; each gets the memory that Python read it into."""

@@ -36,6 +36,7 @@ from harness.worker.dlrm_rows import (
     CALLS_PER_SIDECAR,
     RowBatches,
     batch_count,
+    batches_of_tests,
     check_enough,
     column_ends,
     global_batch,
@@ -43,7 +44,6 @@ from harness.worker.dlrm_rows import (
     read_sidecar,
     refuse_value,
     sidecar,
-    tests_of,
 )
 from harness.worker.io import DataCalls, TracedFile
 from harness.worker.record import FileClass, Phase
@@ -173,7 +173,7 @@ class DaysReading:
 
     def evaluation(self, epoch: int, rank: int) -> RowBatches:  # noqa: ARG002
         """Return the batches of a test pass: the same for every epoch."""
-        return tests_of(self.test_rows)
+        return batches_of_tests(self.test_rows)
 
     def slots(self, count: int) -> list[Arrays]:
         """Return places for `count` batches."""

@@ -61,7 +61,7 @@ def batch_count(rows: int, batch_rows: int) -> int:
     return -(-rows // batch_rows)
 
 
-def tests_of(rows: int) -> RowBatches:
+def batches_of_tests(rows: int) -> RowBatches:
     """Return the batches of a test pass over so many rows, from the first on."""
     batches = min(TEST_BATCHES, batch_count(rows, TEST_BATCH_ROWS))
     return RowBatches(order=range(batches), batch_rows=TEST_BATCH_ROWS, rows=rows)

@@ -83,7 +83,7 @@ class ImsegReading:
     def full_steps(self) -> int:
         """Full steps that the data set has."""
         spec = self.spec
-        return spec.steps or steps_per_epoch(
+        return steps_per_epoch(
             self.train_samples, ranks=spec.accelerators, batch_size=spec.batch_size
         )
 

@@ -61,7 +61,8 @@ def run_rank(job: Job, rank: int, parent: int, connection: Connection) -> NoRetu
     try:
         _hear_signals()
         set_timer_slack()
-        use_one_arena()
+        if job.spec.loader == "native":  # whose bytes are counted to the last one
+            use_one_arena()
         _train(job, rank, outcome, training)
     except StopRequested as stop:
         outcome.status, outcome.exit_code = "interrupted", stop.exit_code

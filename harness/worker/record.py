@@ -51,7 +51,7 @@ class Phase(IntEnum):
 
 # One row per call. offset and requested are -1 where the call has none; returned is the call's
 # result (bytes, or a descriptor for open), errno 0 for success. loader 0 is the rank's main
-# thread, 1.. its loader workers.
+# thread, 1.. its loader workers. step 0: at the end of a phase, for no step.
 ROW = np.dtype(
     [
         ("t0_ns", "<i8"),

@@ -9,6 +9,7 @@ Cache = Literal["cold", "once", "warm", "asis"]
 Buffer = Literal["fresh", "reuse"]
 Shuffle = Literal["none", "batches"]
 Accelerator = Literal["emulated", "tensorflow"]
+LoaderKind = Literal["native", "tfdata"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +27,8 @@ class WorkerSpec:
     Directories are absolute and the same inside and outside. `eval_from` 0 means no evaluation;
     evaluation runs after epoch e when e >= eval_from and (e - eval_from) % eval_every == 0.
     `steps` of an epoch, 0 for a pass over the data set. `pipelines` of bert: 0 for one per rank,
-    1 for one that reads for all. `shuffle` is of dlrm's rows.
+    1 for one that reads for all. `loader` "tfdata" is bert's, too: TensorFlow reads, and leaves no
+    rows. `shuffle` is of dlrm's rows.
     `accelerators` is how many, `accelerator` what they are. Only emulated ones have a `step_time`;
     `gpus` gives a device to each of TensorFlow's, instead of a part of the processor.
     `evaluation_case_s` None reads the evaluation cases back to back.
@@ -44,6 +46,7 @@ class WorkerSpec:
     epochs: int
     steps: int
     pipelines: int
+    loader: LoaderKind
     seed: int
     eval_from: int
     eval_every: int

@@ -14,6 +14,7 @@ from harness.worker.accelerator import SPIN_NS
 from harness.worker.crew import Member
 from harness.worker.io import TracedFile
 from harness.worker.rank import Outcome
+from harness.worker.spec import WorkerSpec
 from harness.worker.workload import Reading
 
 SCHEMA_VERSION = 1
@@ -41,6 +42,7 @@ def write_summary(
     path: Path,
     *,
     status: str,
+    spec: WorkerSpec,
     reading: Reading,
     cores: int,
     spin: bool,
@@ -56,6 +58,7 @@ def write_summary(
         "samples_used_per_epoch": used,
         "samples_dropped_per_epoch": _dropped(reading.train_samples, used),
         "readers": reading.readers,
+        "bytes": "inferred" if spec.loader == "tfdata" else "recorded",
         "cores": cores,
         "schedstat": any(outcome.has_schedstat for outcome in outcomes),
         "spin": {

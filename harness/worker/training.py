@@ -114,6 +114,7 @@ def _run(spec: WorkerSpec, reading: Reading, checkpoint: Checkpoint | None, emit
     summarise = partial(
         write_summary,
         Path(spec.out_dir) / "worker.json",
+        spec=spec,
         reading=reading,
         cores=cores,
         spin=spin,

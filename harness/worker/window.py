@@ -16,14 +16,21 @@ class Meter:
 
     Args:
         calls: of every thread that may read data.
+        inferred: whether data is read by calls that leave no rows: then what the kernel counted
+            beside what is known to be no data stands for them.
         bystanders: returns what threads that read no data were returned by reads so far; they are
             there before a window opens, and when it has closed.
     """
 
     def __init__(
-        self, calls: Sequence[DataCalls], bystanders: Callable[[], int] = lambda: 0
+        self,
+        calls: Sequence[DataCalls],
+        *,
+        inferred: bool = False,
+        bystanders: Callable[[], int] = lambda: 0,
     ) -> None:
         self._calls = calls
+        self._inferred = inferred
         self._bystanders = bystanders
         self._bystanders_bytes = 0
         self._counters = IoCounters()
@@ -52,7 +59,10 @@ class Meter:
         cpu_ns = time.process_time_ns() - self._cpu_ns
         other_bytes += self._bystanders() - self._bystanders_bytes
         opened, self._opened = self._opened, None
+        counted_bytes = closed.rchar - opened.rchar - opened.own_bytes
         row_bytes, asked_bytes = self._recorded()
+        if self._inferred:
+            row_bytes = asked_bytes = counted_bytes - other_bytes
         known = opened.read_bytes >= 0 and closed.read_bytes >= 0
         row = np.zeros(1, WINDOW)
         row[0] = (
@@ -60,7 +70,7 @@ class Meter:
             phase,
             start_ns,
             end_ns,
-            closed.rchar - opened.rchar - opened.own_bytes,
+            counted_bytes,
             other_bytes,
             row_bytes,
             asked_bytes,

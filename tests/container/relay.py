@@ -12,6 +12,8 @@ _CHUNK_BYTES = 1 << 16
 class Relay:
     def __init__(self, path):
         self.path = path
+        self.is_cut = False
+        self._lock = threading.Lock()
         self._listener = socket.socket(socket.AF_UNIX)
         self._sockets = []
 
@@ -25,11 +27,19 @@ class Relay:
         self.cut()
 
     def cut(self):
+        """Lose the daemon: no call goes on, and none comes through any more."""
         self.path.unlink(missing_ok=True)
-        for open_socket in [self._listener, *self._sockets]:
-            with contextlib.suppress(OSError):
-                open_socket.shutdown(socket.SHUT_RDWR)
-            open_socket.close()
+        with self._lock:
+            self.is_cut = True
+            _close(self._listener)
+        self.drop()
+
+    def drop(self):
+        """Break the calls that are under way; new ones come through."""
+        with self._lock:
+            for open_socket in self._sockets:
+                _close(open_socket)
+            self._sockets.clear()
 
     def _accept(self):
         with contextlib.suppress(OSError):
@@ -37,7 +47,12 @@ class Relay:
                 caller, _ = self._listener.accept()
                 daemon = socket.socket(socket.AF_UNIX)
                 daemon.connect(DEFAULT_HOST.removeprefix("unix://"))
-                self._sockets += [caller, daemon]
+                with self._lock:
+                    if self.is_cut:  # it was let in meanwhile, and would outlive the daemon
+                        caller.close()
+                        daemon.close()
+                        return
+                    self._sockets += [caller, daemon]
                 for source, sink in ((caller, daemon), (daemon, caller)):
                     threading.Thread(target=self._pass, args=(source, sink), daemon=True).start()
 
@@ -47,3 +62,9 @@ class Relay:
             while chunk := source.recv(_CHUNK_BYTES):
                 sink.sendall(chunk)
             sink.shutdown(socket.SHUT_WR)
+
+
+def _close(open_socket):
+    with contextlib.suppress(OSError):
+        open_socket.shutdown(socket.SHUT_RDWR)
+    open_socket.close()

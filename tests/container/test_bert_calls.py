@@ -2,7 +2,6 @@
 
 import os
 import secrets
-from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,9 @@ from harness.engine import Job, Mount
 from harness.engine.arguments import container_arguments
 from harness.worker.io import DataCalls
 from harness.worker.tfrecords import CHUNK_BYTES, Chunks, interleaved
+from tests.reference.calls import by_file, compare_files, read_to_the_end
+from tests.reference.strace import OPTIONS, calls_of, parse
 from tests.unit.bert_run import bert_spec, name_of, planned, write_set
-from tests.unit.record_calls import STRACE, thread_calls
 
 pytestmark = pytest.mark.engine
 
@@ -34,11 +34,10 @@ def data_dir(tmp_path_factory):
 
 @pytest.fixture
 def traced(client, cpu_image, data_dir, tmp_path):
-    """Run Python in a container under strace; return its output and each file's calls."""
+    """Run Python in a container under strace; return its output and its calls on records."""
 
     def run(name, *arguments):
-        output = tmp_path / name
-        output.mkdir()
+        log = tmp_path / f"{name}.strace"
         mounts = (Mount(path=tmp_path), Mount(path=data_dir))
         job = Job(name=name, arguments=(), mounts=mounts, log=tmp_path / "log")
         container = client.containers.create(
@@ -49,7 +48,7 @@ def traced(client, cpu_image, data_dir, tmp_path):
                 labels={},
                 user=f"{os.getuid()}:{os.getgid()}",
             )
-            | {"command": [*STRACE, f"{output}/log", "python", *map(str, arguments)]}
+            | {"command": ["strace", *OPTIONS, str(log), "python", *map(str, arguments)]}
         )
         try:
             container.start()
@@ -57,26 +56,14 @@ def traced(client, cpu_image, data_dir, tmp_path):
             said = container.logs(stderr=False).decode()
         finally:
             container.remove(force=True)
-        return said, by_file(sorted(output.iterdir()))
+        with log.open(errors="replace") as lines:
+            return said, calls_of(parse(lines).below(f"{data_dir}/part-"))
 
     return run
 
 
-def by_file(logs):
-    """Return each file's calls; tf.data may close a file in another thread than it read it in."""
-    calls = defaultdict(list)
-    for log in logs:
-        for call in thread_calls(log):
-            calls[call[1]].append(call)
-    return {path: sorted(own, key=lambda call: call[0] == "close") for path, own in calls.items()}
-
-
-def without_close(calls):
-    return [call for call in calls if call[0] != "close"]
-
-
-def preads(made):
-    return sum(call[0] == "pread64" for calls in made.values() for call in calls)
+def preads(calls):
+    return sum(call.name == "pread" for call in calls)
 
 
 def pass_order(tmp_path, data_dir, spec):
@@ -95,21 +82,15 @@ def test_files_are_read_in_the_calls_of_tf_data(traced, data_dir, tmp_path, step
     _, listing = pass_order(tmp_path, data_dir, spec)
     _, ours = traced("worker", "-m", "harness.worker", tmp_path / "spec.json")
     _, theirs = traced("reference", "-c", REFERENCE, "calls", steps, listing)
+    files, reference_files = by_file(ours), by_file(theirs)
     if steps == 1:
         # Both have opened as many before their first batch, and the same ones.
-        assert len(ours) == 24
-        assert set(ours) == set(theirs)
-    both = set(ours) & set(theirs)
-    assert len(set(ours) ^ set(theirs)) <= 8
-    whole = 0
-    for path in both:
-        mine, other = without_close(ours[path]), without_close(theirs[path])
-        shorter = min(len(mine), len(other))
-        assert mine[:shorter] == other[:shorter]
-        if mine[-1][-1] == other[-1][-1] == 0:  # read to the end
-            assert ours[path] == theirs[path]
-            whole += 1
-    assert whole >= ended
+        assert len(files) == 24
+        assert set(files) == set(reference_files)
+    assert len(set(files) ^ set(reference_files)) <= 8
+    assert compare_files(theirs, ours) == ""
+    whole = [path for path in set(files) & set(reference_files) if read_to_the_end(files[path])]
+    assert sum(read_to_the_end(reference_files[path]) for path in whole) >= ended
     assert abs(preads(ours) - preads(theirs)) <= 24
 
 

@@ -1,12 +1,11 @@
 """The ranks in a container, seen by strace: the recorded rows are the calls, and np.load's."""
 
-from collections import defaultdict
-
 import numpy as np
 import pytest
 
 from harness.worker.record import Phase
 from tests.reference.calls import by_file, recorded_calls
+from tests.reference.strace import by_thread, calls_of
 from tests.unit.worker_run import load, load_json, make_data_set, make_spec
 
 pytestmark = pytest.mark.engine
@@ -16,12 +15,8 @@ NP_LOAD = "import sys, numpy; [numpy.load(path) for path in sys.argv[1:]]"
 
 
 def calls_of_threads(trace, data):
-    """Return thread -> its calls on the data."""
-    threads = defaultdict(list)
-    for traced in trace.calls:
-        if traced.call.path.startswith(f"{data}/case_"):
-            threads[traced.thread].append(traced.call)
-    return threads
+    """Return the calls of each thread on the data."""
+    return list(map(calls_of, by_thread(trace.below(f"{data}/case_")).values()))
 
 
 def train(traced, spec, tmp_path):
@@ -46,14 +41,14 @@ def test_rows_are_the_calls_of_each_thread_in_order(traced, tmp_path, buffer, lo
         for loader in np.unique(rows["loader"]):
             recorded.append(recorded_calls(rows[rows["loader"] == loader], files))
     assert len(recorded) == 2 * max(1, loader_workers)
-    assert sorted(recorded) == sorted(seen.values())
+    assert sorted(recorded) == sorted(seen)
     assert sum(call.name == "open" for calls in recorded for call in calls) == 2 * CASES
 
 
 def test_a_file_is_read_with_the_calls_of_np_load(traced, tmp_path):
     data = make_data_set(tmp_path / "data", train=CASES, side=40)
-    (ours,) = calls_of_threads(train(traced, make_spec(tmp_path, data), tmp_path), data).values()
+    (ours,) = calls_of_threads(train(traced, make_spec(tmp_path, data), tmp_path), data)
     paths = sorted(data.glob("*.npy"))
-    (theirs,) = calls_of_threads(traced("-c", NP_LOAD, *paths), data).values()
+    (theirs,) = calls_of_threads(traced("-c", NP_LOAD, *paths), data)
     assert len(by_file(ours)) == 2 * CASES
     assert by_file(ours) == by_file(theirs)

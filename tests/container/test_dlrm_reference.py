@@ -1,40 +1,69 @@
-"""What file objects and np.load ask of storage as the reference uses them for dlrm."""
+"""What file objects and np.load ask of storage as the reference uses them for dlrm, and ours."""
 
 import json
 import zipfile
 
-import numpy as np
 import pytest
 
+from dsgen.manifest import read_manifest
 from dsgen.write import generate
+from harness.worker.dlrm_rows import TEST_BATCH_ROWS
+from harness.worker.training import plan
 from tests.container.traced import READERS
 from tests.property.strategies import data_set
 from tests.reference.calls import Call, by_file, compare
+from tests.reference.strace import by_thread, calls_of
+from tests.unit.dlrm_sets import dlrm_spec, make_rows
+from tests.unit.worker_run import calls_of_rank
 
 pytestmark = pytest.mark.engine
 
 BLOCK_BYTES = 4096
 CHUNK_BYTES = 262_144
 TEXT_BYTES = 8192
+ACCELERATORS = 8
 BATCH = 2048
-TEST_BATCH = 1024
+EPOCHS = 2
 ROW_BYTES = 160
 
 
 @pytest.fixture
 def read(traced, tmp_path):
-    """Generate a data set, read it, and return its directory and the calls on files below."""
+    """Read a data set by the reference; return the calls on its files and on parts of text."""
 
-    def run(wanted, *words):
-        data = tmp_path / "data"
-        generate(wanted.layout(), data, processes=2, emit=lambda _: None)
+    def run(data, format_, *words):
         (tmp_path / "scratch").mkdir()
-        trace = traced(READERS / "dlrm.py", wanted.wanted.format, "--data", data, *words)
-        places = (f"{data}/", f"{tmp_path}/scratch/")
-        calls = [one.call for one in trace.calls if one.call.path.startswith(places)]
-        return data, calls
+        trace = traced(READERS / "dlrm.py", format_, "--data", data, *words)
+        return calls_of(trace.below(f"{data}/", f"{tmp_path}/scratch/", stats=True))
 
     return run
+
+
+@pytest.fixture
+def ours(traced, tmp_path):
+    """Let our ranks read by a spec; return what was recorded, which is all that strace saw."""
+
+    def run(spec, files):
+        (tmp_path / "spec.json").write_text(spec.to_json())
+        trace = traced("-m", "harness.worker", tmp_path / "spec.json")
+        (made,) = by_thread(trace.below(*files, stats=True)).values()
+        recorded = calls_of_rank(spec, 0)
+        assert compare(calls_of(made), recorded) == ""
+        return recorded
+
+    return run
+
+
+def spec_of(tmp_path, data, **changes):
+    """Return the spec of eight accelerators; one of their ranks reads."""
+    values = {"accelerators": ACCELERATORS, "batch_size": BATCH // ACCELERATORS, "epochs": EPOCHS}
+    return dlrm_spec(tmp_path, data, **values, **changes)
+
+
+def generated(directory, wanted):
+    """Write a data set."""
+    generate(wanted.layout(), directory, processes=2, emit=lambda _: None)
+    return directory
 
 
 def opening(path):
@@ -58,47 +87,55 @@ def batch_calls(path, number, batch_bytes):
     return calls
 
 
-@pytest.mark.parametrize("shuffled", [False, True])
-def test_bin_seeks_and_reads_once_a_batch_and_tests_from_the_start(read, tmp_path, shuffled):
-    wanted = data_set("dlrm", 10_000_000, format="bin")
-    batches = -(-10_000_000 // (BATCH * ROW_BYTES))
-    order = list(range(batches))
-    words = []
-    if shuffled:
-        order = np.random.default_rng(1).permutation(batches).tolist()
-        (tmp_path / "orders.json").write_text(json.dumps({"1": order}))
-        words = ["--orders", tmp_path / "orders.json"]
-    data, calls = read(
-        wanted, "--batch-size", BATCH, "--test-batch-size", TEST_BATCH, "--test-every", 10, *words
-    )
+@pytest.mark.parametrize("shuffle", ["none", "batches"])
+def test_bin_seeks_and_reads_once_a_batch_and_tests_from_the_start(read, ours, tmp_path, shuffle):
+    data = make_rows(tmp_path / "data", train=20_500, test=40_000)
     training, test = data / "preprocessed_train.bin", data / "preprocessed_test.bin"
-    expected = [*opening(training), *opening(test)]
-    test_batches = -(-test.stat().st_size // (TEST_BATCH * ROW_BYTES))
-    assert training.stat().st_size % (BATCH * ROW_BYTES)
-    assert test_batches > 1
-    for step, number in enumerate(order, 1):
-        expected += batch_calls(training, number, BATCH * ROW_BYTES)
-        if step % 10 == 0:
-            for tested in range(test_batches):
-                expected += batch_calls(test, tested, TEST_BATCH * ROW_BYTES)
-    read_calls = [call for call in calls if call.path in (str(training), str(test))]
-    assert sorted(call.path for call in read_calls[-2:]) == sorted(map(str, (training, test)))
-    assert [call.name for call in read_calls[-2:]] == ["close", "close"]
-    assert compare(expected, read_calls[:-2]) == ""
+    spec = spec_of(tmp_path, data, shuffle=shuffle, eval_from=1)
+    reading = plan(spec, read_manifest(data))
+    orders = {epoch: list(map(int, reading.train(epoch, 0).order)) for epoch in (1, 2)}
+    batches, tests = len(orders[1]), -(-40_000 // TEST_BATCH_ROWS)
+    assert (batches, tests) == (11, 3)
+    (tmp_path / "orders.json").write_text(json.dumps(orders))
+    calls = read(
+        *(data, "bin", "--epochs", EPOCHS, "--batch-size", BATCH, "--test-every", batches),
+        *("--test-batch-size", TEST_BATCH_ROWS, "--orders", tmp_path / "orders.json"),
+    )
+    # Files that nobody closes are closed with the process.
+    assert [call.name for call in calls[-2:]] == ["close", "close"]
+    calls = calls[:-2]
+    stats = [Call(str(path), "stat", -1, -1, 0) for path in (training, test)]
+    expected = [stats[0], *opening(training), stats[1], *opening(test)]
+    for epoch in range(1, EPOCHS + 1):
+        for number in orders[epoch]:
+            expected += batch_calls(training, number, BATCH * ROW_BYTES)
+        for number in range(tests):
+            expected += batch_calls(test, number, TEST_BATCH_ROWS * ROW_BYTES)
+    on_rows = [call for call in calls if call.path in (str(training), str(test))]
+    assert compare(expected, on_rows) == ""
+    counts = data / "day_fea_count.npz"
+    assert compare(calls, ours(spec, [training, test, data / "preprocessed.bin", counts])) == ""
 
 
 @pytest.mark.parametrize("compression", ["deflate", "stored"])
-def test_npz_reads_whole_days_member_by_member_in_the_order_asked_for(read, compression):
+def test_npz_reads_whole_days_member_by_member_in_the_order_asked_for(
+    read, ours, tmp_path, compression
+):
     wanted = data_set("dlrm", 60_000_000, format="npz", compression=compression)
-    data, calls = read(wanted, "--batch-size", BATCH, "--epochs", 2)
+    data = generated(tmp_path / "data", wanted)
     days = [data / f"day_{day}_reordered.npz" for day in range(24)]
+    spec = spec_of(tmp_path, data, eval_from=1)
+    batches = plan(spec, read_manifest(data)).batches
+    calls = read(
+        *(data, "npz", "--epochs", EPOCHS, "--batch-size", BATCH, "--test-every", batches),
+    )
     opened = [call.path for call in calls if call.name == "open" and "_reordered" in call.path]
-    assert opened == [str(path) for path in [days[23], *days[:23], *days[:23]]]
+    assert opened == [str(path) for path in days] * EPOCHS
     for path in days:
         own = by_file(calls)[str(path)]
-        passes = 1 if path == days[23] else 2
-        assert own[: len(own) // passes] * passes == own
-        check_archive(path, own[: len(own) // passes])
+        assert own[: len(own) // EPOCHS] * EPOCHS == own
+        check_archive(path, own[: len(own) // EPOCHS])
+    assert compare(calls, ours(spec, [f"{data}/day_"])) == ""
 
 
 def check_archive(path, calls):
@@ -121,7 +158,9 @@ def check_archive(path, calls):
     rest = reads[len(ends) :]
     assert all(call.requested % BLOCK_BYTES == 0 and call.requested <= CHUNK_BYTES for call in rest)
     starts = [members[f"{name}.npy"].header_offset for name in ("X_int", "X_cat", "y")]
-    heads = [next(n for n, call in enumerate(rest) if call.offset == start) for start in starts]
+    offsets = [call.offset for call in rest]
+    assert set(starts) <= set(offsets)
+    heads = [offsets.index(start) for start in starts]
     assert heads == sorted(heads)
     for start, first, last in zip(starts, heads, [*heads[1:], None], strict=True):
         info = next(info for info in members.values() if info.header_offset == start)
@@ -134,11 +173,9 @@ def check_archive(path, calls):
     assert whole <= {call.requested for call in rest}
 
 
-def test_text_is_read_twice_then_each_part(read, tmp_path):
-    data, calls = read(
-        data_set("dlrm", 5_000_000, format="text"), "--scratch", tmp_path / "scratch"
-    )
-    files = by_file(calls)
+def test_text_is_read_twice_then_each_part(read, ours, tmp_path):
+    data = generated(tmp_path / "data", data_set("dlrm", 5_000_000, format="text"))
+    files = by_file(read(data, "text", "--scratch", tmp_path / "scratch"))
     text = data / "train.txt"
     assert compare(text_pass(text) * 2, files[str(text)]) == ""
     parts = sorted((tmp_path / "scratch").iterdir())
@@ -147,6 +184,9 @@ def test_text_is_read_twice_then_each_part(read, tmp_path):
     for part in parts:
         own = files[str(part)]
         assert compare(text_pass(part), own[-len(text_pass(part)) :]) == ""
+    # Ours leave out the parts, and may not write beside the data.
+    spec = dlrm_spec(tmp_path, data, accelerators=ACCELERATORS, batch_size=BATCH // ACCELERATORS)
+    assert compare(files[str(text)], ours(spec, [text])) == ""
 
 
 def text_pass(path):

@@ -209,6 +209,7 @@ def test_a_lost_daemon_is_one_clear_error(job, run_id, tmp_path, monkeypatch, cl
         remote.prepare(nothing)
         with pytest.raises(EngineError) as caught:
             remote.run(job(SLEEP), lambda _line: relay.cut())
+        assert relay.is_cut, caught.value
     assert caught.value.exit_code == ExitCode.ENGINE
     assert "was lost" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -218,6 +219,42 @@ def test_a_lost_daemon_is_one_clear_error(job, run_id, tmp_path, monkeypatch, cl
     # Its first line may be read before the daemon says that it runs.
     (left,) = client.containers.list(all=True, filters={"label": f"feedrate.run={run_id}"})
     left.remove(force=True)
+
+
+def test_lost_output_is_an_error_although_the_daemon_answers(
+    job, run_id, tmp_path, monkeypatch, containers
+):
+    monkeypatch.setattr("harness.engine.docker.ENDING_S", 1.0)
+    with Relay(tmp_path / "relay.sock") as relay:
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{relay.path}")
+        remote = DockerEngine(connect(), reason="test", run_id=run_id)
+        remote.prepare(nothing)
+        started = time.monotonic()
+        with pytest.raises(EngineError, match="could not hand on the output"):
+            remote.run(job(SLEEP), lambda _line: relay.drop())
+    assert time.monotonic() - started < 30
+    assert containers() == []
+
+
+def test_output_that_broke_off_is_whole_once_the_job_has_ended(job, run_id, tmp_path, monkeypatch):
+    code = (
+        "import sys, time; time.sleep(1); print('one', flush=True); time.sleep(2)\n"
+        "print('two'); print('three', end=''); print('complaint', file=sys.stderr)"
+    )
+    seen = []
+    with Relay(tmp_path / "relay.sock") as relay:
+
+        def on_line(line):
+            seen.append(line)
+            if len(seen) == 1:
+                relay.drop()
+
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{relay.path}")
+        remote = DockerEngine(connect(), reason="test", run_id=run_id)
+        remote.prepare(nothing)
+        ended = remote.run(job(code), on_line)
+    assert (ended.code, ended.tail) == (0, ("complaint",))
+    assert seen == ["one", "two", "three"]
 
 
 def test_gpus_without_a_driver_are_a_device_error(client, engine, job, run_id, containers):

@@ -10,7 +10,15 @@ import pytest
 from harness.worker.order import eval_order, train_batches
 from harness.worker.record import Phase
 from tests.reference.calls import compare, recorded_calls
-from tests.unit.worker_run import load, load_json, make_data_set, make_spec, run_worker
+from tests.reference.strace import by_process, calls_of, in_detail
+from tests.unit.worker_run import (
+    calls_of_rank,
+    load,
+    load_json,
+    make_data_set,
+    make_spec,
+    run_worker,
+)
 
 pytestmark = pytest.mark.engine
 
@@ -55,23 +63,11 @@ def ranks_of(trace):
 
 def on_cases(trace, data):
     """Return process -> what it did with the files of cases."""
-    processes = defaultdict(list)
-    for traced in trace.calls:
-        if traced.call.path.startswith(f"{data}/case_"):
-            processes[traced.process].append(traced)
-    return processes
+    return by_process(trace.below(f"{data}/case_"))
 
 
-def calls_of(traced):
-    return [one.call for one in traced]
-
-
-def in_detail(traced):
-    """Return calls with their flags, commands and origins, and which descriptor they were on."""
-    return [(one.call, one.detail, one.copy) for one in traced]
-
-
-@pytest.mark.parametrize(("train", "batch_size"), [(48, 2), (51, 4)])
+# Of the second a step takes two thirds of a rank's part, of the third 3 cases belong to no rank.
+@pytest.mark.parametrize(("train", "batch_size"), [(48, 2), (48, 4), (51, 1)])
 def test_ranks_read_the_files_in_the_order_and_with_the_calls_of_torch(
     traced, traced_torch, tmp_path, train, batch_size
 ):
@@ -88,11 +84,9 @@ def test_ranks_read_the_files_in_the_order_and_with_the_calls_of_torch(
     ranks, theirs = ranks_of(trace), on_cases(trace, data)
     assert sorted(ranks.values()) == list(range(RANKS))
     assert set(theirs) == set(ranks)
-    files = load_json(spec, "trace/files.json")
     read = 0
     for process, rank in ranks.items():
-        rows = load(spec, f"trace/rank-{rank:05d}.npy")
-        ours = recorded_calls(rows, files)
+        ours = calls_of_rank(spec, rank)
         assert compare(calls_of(theirs[process]), ours) == ""
         (seen,) = [seen for seen in ours_seen.values() if calls_of(seen) == ours]
         assert in_detail(seen) == in_detail(theirs[process])

@@ -2,12 +2,14 @@
 
 import tempfile
 from collections import Counter, defaultdict
+from itertools import islice
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from harness.worker.bert import Stream
 from harness.worker.record import Op, Phase
 from harness.worker.tfrecords import CHUNK_BYTES, OPEN_FILES
 from tests.unit.bert_run import even_set, planned, read_phase, write_set
@@ -105,6 +107,16 @@ def test_a_file_is_read_chunk_by_chunk_to_its_end_or_a_part_of_that(sizes, steps
         assert all(number in made for number in whole) or len(sizes) > OPEN_FILES
 
 
+@few
+@given(sizes=FILES)
+def test_a_pass_reads_each_file_to_its_end_once(sizes):
+    with tempfile.TemporaryDirectory() as home:
+        reading = planned(Path(home), write_set(Path(home) / "set", sizes))
+        assert calls_by_file(read_phase(reading).calls) == {
+            file.id: [expected_calls(file.size_bytes)] for file in reading.files
+        }
+
+
 def test_a_remainder_differs_from_epoch_to_epoch_and_repeats_with_the_seed(tmp_path):
     data_dir = even_set(tmp_path / "set", files=30, records=40)
     reading = planned(tmp_path, data_dir, accelerators=4, batch_size=7)
@@ -120,6 +132,19 @@ def test_the_passes_of_an_epoch_have_orders_of_their_own(tmp_path):
     names = read_phase(planned(tmp_path, data_dir, steps=600)).names
     assert sorted(names[:300]) == sorted(names[300:])
     assert names[:300] != names[300:]
+
+
+def test_files_and_records_of_a_pass_have_an_order_by_seed_epoch_rank_and_pass(tmp_path):
+    data_dir = even_set(tmp_path / "set", files=30, records=1)
+    files = planned(tmp_path, data_dir).train_files
+    keys = [(1, 1, 0), (2, 1, 0), (1, 2, 0), (1, 1, 1)]
+    passes = [
+        (Stream(files=files, key=key, repeats=True), number) for key in keys for number in (0, 1)
+    ]
+    orders = [tuple(file.id for file in stream.order(number)) for stream, number in passes]
+    draws = [tuple(islice(stream.draws(number), 9)) for stream, number in passes]
+    assert len(set(orders)) == len(set(draws)) == len(passes)
+    assert {tuple(sorted(order)) for order in orders} == {tuple(range(30))}
 
 
 @pytest.mark.parametrize(("files", "opened"), [(64, 24), (10, 10)])

@@ -143,6 +143,7 @@ def main():
     parser.add_argument("--raw", action="store_true", help="do not parse the records")
     parser.add_argument("--orders", type=Path, help="JSON, rank -> its files in their order")
     options = parser.parse_args()
+    ranks.check_files(parser, options.data, "part-*")
     ranks.run(options.ranks, train, options)
 
 

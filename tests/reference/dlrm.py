@@ -2,7 +2,7 @@
 
 bin: batches of preprocessed_train.bin by a seek and a read each, in order or in a given one; the
 test file from its start every time. npz: at the first row of a day the day's three arrays are
-read whole, and served from memory; the last day is read once for testing. text: what the first
+read whole, and served from memory; every test reads the last day. text: what the first
 run does, before any training: lines are counted, split into parts, and each part is read.
 Where the training computes, this sleeps.
 
@@ -40,31 +40,34 @@ class BinBatches:
 
 
 class NpzRows:
-    """The rows of days, a day in memory at a time."""
+    """The rows of all days, a day in memory at a time."""
 
-    def __init__(self, directory, days):
+    def __init__(self, directory):
         with np.load(directory / "day_day_count.npz") as arrays:
-            rows = arrays["total_per_file"]
+            self.rows = arrays["total_per_file"]
         with np.load(directory / "day_fea_count.npz") as arrays:
             self.categories = arrays["counts"]
         self.directory = directory
-        self.days = range(len(rows))[days]
-        self.starts = np.concatenate([[0], np.cumsum(rows[days])])
 
-    def batches(self, batch_size):
-        """Yield batches; one that crosses midnight takes its rows from both days."""
-        rest = None
-        for day in self.days:
-            arrays = self.load(day)
-            if rest is not None:
-                arrays = [np.concatenate(pair) for pair in zip(rest, arrays, strict=True)]
+    def training(self, batch_size):
+        """Yield batches of all days but the last; one may take its rows from two of them."""
+        rest = [np.empty((0, 13)), np.empty((0, 26)), np.empty(0)]
+        for day in range(len(self.rows) - 1):
+            arrays = [np.concatenate(pair) for pair in zip(rest, self.load(day), strict=True)]
             whole = len(arrays[0]) // batch_size
             for number in range(whole):
                 rows = slice(number * batch_size, (number + 1) * batch_size)
                 yield [array[rows] for array in arrays]
             rest = [array[whole * batch_size :] for array in arrays]
-        if rest is not None and len(rest[0]):
+        if len(rest[0]):
             yield rest
+
+    def test(self, batch_size):
+        """Yield batches of the first half of the last day."""
+        day = len(self.rows) - 1
+        arrays = self.load(day)
+        for start in range(0, math.ceil(self.rows[day] / 2), batch_size):
+            yield [array[start : start + batch_size] for array in arrays]
 
     def load(self, day):
         """Return X_int, X_cat and y of a day, in which order they are asked for."""
@@ -90,13 +93,14 @@ def read_bin(rank, options):
 
 
 def read_npz(rank, options):
-    """Read all days but the last, batch by batch, and the last one before them."""
-    training = NpzRows(options.data, slice(0, -1))
-    test = NpzRows(options.data, slice(-1, None))
-    test.load(test.days[0])
+    """Read all days but the last, batch by batch, and the last one for every test."""
+    rows = NpzRows(options.data)
     for epoch in range(1, options.epochs + 1):
-        for step, _ in enumerate(training.batches(options.batch_size), 1):
+        for step, _ in enumerate(rows.training(options.batch_size), 1):
             rank.compute(f"train-{epoch:05d}-{step:05d}")
+            if options.test_every and step % options.test_every == 0:
+                for tested, _ in enumerate(rows.test(options.test_batch_size)):
+                    rank.compute(f"eval-{epoch:05d}-{step:05d}-{tested:05d}")
 
 
 def read_text(rank, options):
@@ -121,6 +125,7 @@ def read_text(rank, options):
 
 
 READERS = {"bin": read_bin, "npz": read_npz, "text": read_text}
+FILES = {"bin": "preprocessed_train.bin", "npz": "day_*_reordered.npz", "text": "train.txt"}
 
 
 def main():
@@ -135,6 +140,9 @@ def main():
     parser.add_argument("--orders", type=Path, help="JSON, epoch -> numbers of batches (bin)")
     parser.add_argument("--scratch", type=Path, help="directory for the parts (text)")
     options = parser.parse_args()
+    ranks.check_files(parser, options.data, FILES[options.format])
+    if options.format == "text" and options.scratch is None:
+        parser.error("--scratch is missing; name a directory for the parts of the text")
     ranks.run(1, READERS[options.format], options)
 
 

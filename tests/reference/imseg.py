@@ -124,6 +124,7 @@ def main():
         help='JSON of permutations to take instead of torch\'s: "train EPOCH", "eval EPOCH RANK"',
     )
     options = parser.parse_args()
+    ranks.check_files(parser, options.data, "*_x.npy")
     ranks.run(options.ranks, train, options)
 
 

@@ -49,6 +49,13 @@ def add_flags(parser):
     parser.add_argument("--marks", type=Path, help="directory for an empty file a batch")
 
 
+def check_files(parser, directory, pattern):
+    """End with a line if `directory` has no file of this name."""
+    # By their names alone: to look at a file would be one more call on it.
+    if not directory.is_dir() or not any(path.match(pattern) for path in directory.iterdir()):
+        parser.error(f"no {pattern} in {directory}; name the directory of such a data set")
+
+
 def run(ranks, train, options):
     """Run `train(rank, options)` for each rank; end with 1 if one of them failed.
 

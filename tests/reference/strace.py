@@ -7,24 +7,31 @@ threads and exec, so that a call says which file it was on and where in it.
 
 import re
 from codecs import escape_decode
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tests.reference.calls import Call, outcome
 
-# All that touches a descriptor, and what makes processes. No content: paths are always whole.
-OPTIONS = ("-f", "--seccomp-bpf", "-s", "0", "-e", "trace=%desc,%process,open,creat", "-o")
+# All that touches a descriptor, what opens or asks about a path, and what makes processes. No
+# content is shown, but paths always are whole. Not every processor has the calls with a `?`.
+_CALLS = "trace=%desc,%process,?open,?creat,?stat,?lstat"
+OPTIONS = ("-f", "--seccomp-bpf", "-s", "0", "-e", _CALLS, "-o")
 
 _LINE = re.compile(r"(\d+) +(.*)")
 _TORN = re.compile(r"(\w+)\((.*) <unfinished \.\.\.>")
 _RESUMED = re.compile(r"<\.\.\. (\w+) resumed>(.*)")
 _WHOLE = re.compile(r"(\w+)\((.*)\) += (0x[0-9a-f]+|-?\d+)")
-_OPENED = re.compile(r'(?:(AT_FDCWD|\d+)(?:<[^>]*>)?, )?"((?:[^"\\]|\\.)*)"(?:, ([^,]+))?')
+_PATH = re.compile(r'(?:(AT_FDCWD|\d+)(?:<[^>]*>)?, )?"((?:[^"\\]|\\.)*)"(?:, ([^,]+))?')
 _DESCRIPTOR = re.compile(r"(\d+)(?:<[^>]*>)?(?:, (.*))?")
 _VECTOR = re.compile(r"iov_len=(\d+)")
 
-_NAMES = {"openat": "open", "creat": "open", "newfstatat": "fstat", "dup2": "dup", "dup3": "dup"}
-_NAMES |= {"pread64": "pread", "pwrite64": "pwrite"}
+_NAMES = {
+    **dict.fromkeys(("newfstatat", "statx"), "fstat"),
+    **dict.fromkeys(("dup2", "dup3"), "dup"),
+    "pread64": "pread",
+    "pwrite64": "pwrite",
+}
 _BIRTHS = ("clone", "clone3", "fork", "vfork")
 # Their first argument is a number, but not of a descriptor that they use.
 _OTHERS = ("select", "pselect6", "close_range", "exit", "exit_group")
@@ -55,6 +62,44 @@ class Trace(NamedTuple):
 
     calls: list[Traced]
     parents: dict[int, int]
+
+    def below(self, *starts, stats=False):
+        """Return the calls on files whose paths start with one of these.
+
+        What asks about a path, and opens nothing, is among them if `stats`.
+        """
+        starts = tuple(map(str, starts))
+        return [
+            traced
+            for traced in self.calls
+            if traced.call.path.startswith(starts) and (stats or traced.call.name != "stat")
+        ]
+
+
+def by_process(traced):
+    """Return process -> what it called, in its order."""
+    processes = defaultdict(list)
+    for one in traced:
+        processes[one.process].append(one)
+    return dict(processes)
+
+
+def by_thread(traced):
+    """Return thread -> what it called, in its order."""
+    threads = defaultdict(list)
+    for one in traced:
+        threads[one.thread].append(one)
+    return dict(threads)
+
+
+def calls_of(traced):
+    """Return the calls alone, as rows have them."""
+    return [one.call for one in traced]
+
+
+def in_detail(traced):
+    """Return calls with their flags, commands and origins, and which descriptor they were on."""
+    return [(one.call, one.detail, one.copy) for one in traced]
 
 
 def parse(lines):
@@ -137,7 +182,8 @@ class _Follower:
     def begin(self, number, raw):
         """Note what a call is on; what it closes is closed from here on, for others to reuse."""
         table = self._table(raw.thread)
-        if raw.name in _OTHERS or _is_open(raw) or not (on := _DESCRIPTOR.fullmatch(_place(raw))):
+        on = _DESCRIPTOR.fullmatch(_place(raw))
+        if raw.name in _OTHERS or _is_open(raw) or _is_stat(raw) or not on:
             return
         if (used := table.get(int(on[1]))) is None:
             return
@@ -148,8 +194,8 @@ class _Follower:
     def end(self, number, raw):
         """Note what a call has changed, and keep it if it was on a file."""
         table = self._table(raw.thread)
-        if _is_open(raw):
-            self._open(number, raw, table)
+        if _is_open(raw) or _is_stat(raw):
+            self._by_path(number, raw, table)
         elif number in self._begun:
             self._use(number, raw, table)
         elif raw.name in _BIRTHS and raw.result > 0:
@@ -177,18 +223,18 @@ class _Follower:
                     self.parents[thread] = parent
         return self._tables[thread]
 
-    def _open(self, number, raw, table):
-        found = _OPENED.match(raw.arguments)
+    def _by_path(self, number, raw, table):
+        found = _PATH.match(raw.arguments)
         if found is None:
             return
         path = escape_decode(found[2].encode())[0].decode()
         if not path.startswith("/") and found[1] and found[1] in map(str, table):
             path = f"{table[int(found[1])].file.path}/{path}"
-        flags = found[3] or ""
-        opened = _Descriptor(_OpenFile(path), 0, "O_CLOEXEC" in flags)
-        self._keep(number, raw, opened, Call(path, "open", -1, -1, outcome("open", raw.result)))
-        if raw.result >= 0:
-            table[raw.result] = opened
+        name = "open" if _is_open(raw) else "stat"
+        named = _Descriptor(_OpenFile(path), 0, "O_CLOEXEC" in (found[3] or ""))
+        self._keep(number, raw, named, Call(path, name, -1, -1, outcome(name, raw.result)))
+        if name == "open" and raw.result >= 0:
+            table[raw.result] = named
 
     def _use(self, number, raw, table):
         used, position = self._begun.pop(number)
@@ -221,12 +267,17 @@ def _is_open(raw):
     return raw.name in ("open", "openat", "creat")
 
 
+def _is_stat(raw):
+    """Return whether it asks about a path; what it asks about a descriptor has an empty one."""
+    if raw.name in ("newfstatat", "statx"):
+        return (found := _PATH.match(raw.arguments)) is not None and found[2] != ""
+    return raw.name in ("stat", "lstat")
+
+
 def _place(raw):
     """Return the arguments from the descriptor on; of mmap it is the fifth."""
     if raw.name == "mmap":
         return ", ".join(raw.arguments.split(", ")[4:])
-    if raw.name in ("newfstatat", "statx") and '""' not in raw.arguments:
-        return ""  # a path below a directory
     return raw.arguments
 
 
@@ -244,7 +295,7 @@ def _requested(raw):
 
 def _detail(raw):
     if _is_open(raw):
-        found = _OPENED.match(raw.arguments)
+        found = _PATH.match(raw.arguments)
         return (found and found[3]) or ""
     _, *words = raw.arguments.split(", ")
     if raw.name in ("fcntl", "ioctl"):

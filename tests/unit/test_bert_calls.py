@@ -1,31 +1,26 @@
 """bert's ranks, seen by strace: their rows are their calls, and no other touches the files."""
 
-import subprocess
 from collections import defaultdict
 
 import pytest
 
 from harness.worker.record import Phase
 from harness.worker.tfrecords import CHUNK_BYTES
+from tests.reference.calls import recorded_calls
+from tests.reference.strace import by_thread, calls_of
 from tests.unit.bert_run import bert_spec, even_set
-from tests.unit.record_calls import STRACE, recorded_calls, thread_calls
-from tests.unit.worker_run import REPOSITORY, command, load, load_json
+from tests.unit.traced_calls import run_traced
+from tests.unit.worker_run import command, load, load_json
 
 pytestmark = pytest.mark.strace
 
 
 def traced(tmp_path, spec):
     """Return the calls on records of each thread that made any."""
-    output = tmp_path / "strace"
-    output.mkdir()
-    subprocess.run(
-        [*STRACE, str(output / "log"), *command(tmp_path, spec)],
-        cwd=REPOSITORY,
-        check=True,
-        capture_output=True,
-        timeout=120,
-    )
-    return [calls for log in sorted(output.iterdir()) if (calls := thread_calls(log))]
+    trace = run_traced(tmp_path / "strace", command(tmp_path, spec))
+    data_dir = spec.data_dir
+    seen = trace.below(f"{data_dir}/part-", f"{data_dir}/eval_10k")
+    return [calls_of(own) for own in by_thread(seen).values()]
 
 
 @pytest.mark.parametrize("changes", [{}, {"loader_workers": 0}, {"pipelines": 1}], ids=str)
@@ -50,8 +45,8 @@ def test_rows_are_the_calls_of_each_thread_in_order(tmp_path, changes):
             else [rows[rows["phase"] == phase] for phase in (Phase.TRAIN, Phase.EVAL)]
         )
         recorded += [recorded_calls(part, files) for part in parts]
-    assert sorted(recorded, key=str) == sorted(made, key=str)
-    assert {call[0] for calls in made for call in calls} == {"openat", "pread64", "close"}
+    assert sorted(recorded) == sorted(made)
+    assert {call.name for calls in made for call in calls} == {"open", "pread", "close"}
 
 
 def test_eight_ranks_hold_192_files_open_before_the_first_batch(tmp_path):
@@ -59,9 +54,9 @@ def test_eight_ranks_hold_192_files_open_before_the_first_batch(tmp_path):
     made = traced(tmp_path, bert_spec(tmp_path, data_dir, accelerators=8, steps=1))
     opened = defaultdict(int)
     for calls in made:
-        assert [call[0] for call in calls[:48]] == ["openat", "pread64"] * 24
-        assert {call[2:4] for call in calls[1:48:2]} == {(CHUNK_BYTES, 0)}
+        assert [call.name for call in calls[:48]] == ["open", "pread"] * 24
+        assert {(call.offset, call.requested) for call in calls[1:48:2]} == {(0, CHUNK_BYTES)}
         for call in calls:
-            opened[call[1]] += call[0] == "openat"
+            opened[call.path] += call.name == "open"
     assert len(made) == 8
     assert list(opened.values()) == [1] * 192

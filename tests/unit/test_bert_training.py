@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.worker.tfrecords import CHUNK_BYTES
-from tests.unit.test_harness_refusals import harness, refused
+from tests.unit.test_harness_refusals import ROOT, harness, refused
 
 RANKS, BATCH, STEPS = 2, 6, 30
 
@@ -58,7 +58,7 @@ def test_a_run_ends_with_a_result_that_passed_its_checks(trained):
 def test_a_demand_that_cannot_test_bandwidth_is_said_in_plan_verdict_and_report(trained):
     result, report = result_of(trained)
     said = "cannot test bandwidth"
-    demand = next(line for line in trained.stderr.splitlines() if line.startswith("demand "))
+    demand = next(line for line in trained.stderr.splitlines() if "asks for" in line)
     assert said in demand
     assert said in result["verdict"]["sentence"]
     assert said in report
@@ -90,8 +90,8 @@ def test_a_pass_is_as_many_steps_as_every_rank_has_records_for(root):
     done = harness("train", *words(root, *more, "--set", "profile=ci"))
     result, report = result_of(done)
     steps, total = result["coverage"]["steps_per_epoch"], result["dataset"]["samples"]["train"]
-    at_most = re.search(r"epochs of at most ([0-9]+) steps", done.stderr)
-    assert total // RANKS // BATCH - 5 < steps <= int(at_most[1]) == total // RANKS // BATCH
+    planned = re.search(r"epochs of ([0-9]+) steps", done.stderr)
+    assert total // RANKS // BATCH - 5 < steps == int(planned[1]) <= total // RANKS // BATCH
     assert result["coverage"]["samples_used_per_epoch"] == steps * RANKS * BATCH
     assert "unread" in report
 
@@ -131,6 +131,21 @@ def test_records_that_nobody_counted_are_unknown_and_never_a_number(root, tmp_pa
 )
 def test_what_cannot_be_is_one_line(root, more, code, said):
     assert refused(harness("train", *words(root, *more)), code, said)
+
+
+def test_tf_data_needs_tensorflow(root, tmp_path):
+    (tmp_path / "tensorflow.py").write_text("raise ImportError")
+    paths = {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    done = harness("train", *words(root, "--loader", "tfdata"), **paths)
+    assert done.returncode == 2
+    said = done.stderr.splitlines()[-1]
+    assert "no TensorFlow here: --loader tfdata; use the docker engine" in said
+    assert "Traceback" not in done.stderr
+
+
+def test_tf_data_is_berts_alone():
+    done = harness("train", "imseg", "--loader", "tfdata")
+    assert refused(done, 2, "imseg does not read by tf.data", "--loader")
 
 
 def test_pipelines_are_berts_alone():

@@ -129,6 +129,21 @@ def test_steps_bound_an_epoch(place):
     assert [epoch["bytes"]["returned"] for epoch in result["epochs"]] == [160 * read] * 2
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("dlrm",), "asks for 55 MB/s, which cannot test bandwidth"),
+        (("dlrm", "--format", "text"), "no accelerator computes"),
+        # 30 GB in 210 cases, 32 of them in 1.392 s.
+        (("imseg", "--law", "original", "--size", "30GB"), "asks for 3.3"),
+    ],
+)
+def test_the_plan_says_what_is_asked_of_the_storage(tmp_path, words, said):
+    done = harness("benchmark", *words, "--data", tmp_path / "data", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert said in done.stderr
+
+
 @pytest.mark.parametrize("verb", ["train", "benchmark"])
 def test_more_steps_than_there_are_is_refused_before_the_start(place, verb):
     done = harness(verb, "dlrm", *flags(place, "--steps", 17))

@@ -10,9 +10,9 @@ import pytest
 
 from harness.worker.record import Op
 from tests.reference.calls import compare, recorded_calls
-from tests.reference.strace import OPTIONS, parse
+from tests.reference.strace import calls_of, in_detail
+from tests.unit.traced_calls import run_traced
 from tests.unit.worker_run import (
-    REPOSITORY,
     command,
     load,
     load_json,
@@ -28,26 +28,11 @@ NP_LOAD = "import sys, numpy; [numpy.load(path) for path in sys.argv[1:]]"
 
 def strace(tmp_path, arguments):
     """Return what was done with each .npy file: path -> [Traced]."""
-    tmp_path.mkdir(parents=True, exist_ok=True)
-    log = tmp_path / "strace.log"
-    subprocess.run(
-        ["strace", *OPTIONS, str(log), *arguments],
-        cwd=REPOSITORY,
-        check=True,
-        capture_output=True,
-        timeout=120,
-    )
     files = defaultdict(list)
-    with log.open(errors="replace") as lines:
-        for traced in parse(lines).calls:
-            if traced.call.path.endswith(".npy"):
-                files[traced.call.path].append(traced)
+    for traced in run_traced(tmp_path, arguments).below("/"):
+        if traced.call.path.endswith(".npy"):
+            files[traced.call.path].append(traced)
     return files
-
-
-def in_detail(traced):
-    """Return calls with their flags, commands and origins, and which descriptor they were on."""
-    return [(one.call, one.detail, one.copy) for one in traced]
 
 
 def training_files(directory):
@@ -84,7 +69,7 @@ def test_rows_are_the_calls(tmp_path, data_dir, buffer):
     assert len(files) == len(made)
     for number, facts in files.items():
         own = recorded_calls(rows[rows["file"] == int(number)], files)
-        assert compare([one.call for one in made[facts["path"]]], own) == ""
+        assert compare(calls_of(made[facts["path"]]), own) == ""
 
 
 def test_a_case_is_read_image_first_and_each_file_once(tmp_path, data_dir):

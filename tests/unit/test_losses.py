@@ -4,8 +4,9 @@ import pytest
 
 from harness.analysis.epoch import epochs_of
 from harness.analysis.losses import KINDS, compute_losses, total_losses
+from harness.analysis.result import build_result
 from harness.analysis.selfcheck import REST_LIMIT, check_recording
-from tests.golden.recordings import MS, Plan, cut, plan, record
+from tests.golden.recordings import MS, Plan, cut, facts, plan, record
 
 SPLIT = {"storage": 0.5, "io_cpu": 0.2, "decode_cpu": 0.2, "runqueue": 0.1}
 
@@ -136,3 +137,18 @@ def test_a_lost_row_is_found():
 def test_nothing_checked_is_not_passed():
     recording = cut(record(plan(1, 2)), rank=0, rows=0)
     assert not check_recording(recording, []).passed
+
+
+def test_a_wait_for_another_ranks_reader_is_no_lost_core():
+    # Both ranks count half of their wait as without a core, of which the run queue knows nothing.
+    recording = record(plan(2, 3, split={"runqueue": 0.5, "storage": 0.5}))
+    for own in recording.steps:
+        own["runqueue_ns"][1:] = 1
+
+    def suspects(recording):
+        return [text for text in build_result(recording, facts(2)).warnings if "core" in text]
+
+    assert [text[:6] for text in suspects(recording)] == ["rank 0", "rank 1"]
+    # A rank that made no call waited for one that did, and slept.
+    alone = replace(recording, rows=(recording.rows[0], recording.rows[1][:0]))
+    assert [text[:6] for text in suspects(alone)] == ["rank 0"]

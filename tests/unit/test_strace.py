@@ -85,6 +85,44 @@ def test_a_call_torn_by_another_keeps_its_place_and_a_closed_number_is_reused():
     ]
 
 
+def test_threads_share_descriptors_and_a_closed_one_is_no_longer_the_file():
+    calls = parse(
+        [
+            "7  clone3({flags=CLONE_VM|CLONE_FILES|CLONE_THREAD, ...}, 88) = 8",
+            '7  openat(AT_FDCWD, "/a", O_RDONLY) = 3',
+            '8  read(3, ""..., 7) = 7',
+            "8  close(3) = 0",
+            '7  read(3, ""..., 1) = 1',  # a pipe
+        ]
+    ).calls
+    assert [(one.thread, str(one.call)) for one in calls] == [
+        (7, "a: open = 0"),
+        (8, "a: read at 0 of 7 = 7"),
+        (8, "a: close = 0"),
+    ]
+
+
+def test_a_call_takes_effect_when_it_returns():
+    calls = parse(
+        [
+            "7  clone3({flags=CLONE_VM|CLONE_FILES|CLONE_THREAD, ...}, 88) = 8",
+            '7  openat(AT_FDCWD, "/a", O_RDONLY) = 3',
+            '7  openat(AT_FDCWD, "/b", O_RDONLY <unfinished ...>',
+            '8  read(3, ""..., 7) = 7',
+            "8  close(3) = 0",
+            "7  <... openat resumed>) = 3",
+            '8  read(3, ""..., 7) = 7',
+        ]
+    ).calls
+    assert [str(one.call) for one in calls] == [
+        "a: open = 0",
+        "b: open = 0",
+        "a: read at 0 of 7 = 7",
+        "a: close = 0",
+        "b: read at 0 of 7 = 7",
+    ]
+
+
 def test_a_thread_that_closes_lets_another_reuse_the_number_before_it_hears_of_it():
     calls = parse(
         [
@@ -132,16 +170,13 @@ def test_a_fork_copies_descriptors_and_shares_positions_even_if_seen_before_it_r
 
 
 def test_what_is_not_a_call_on_a_file_is_left_out():
-    assert (
-        calls_of(
-            "7  select(4, [3], NULL, NULL, NULL) = 1\n"
-            '7  read(5, ""..., 10) = 10\n'
-            '7  newfstatat(AT_FDCWD, "/f", {...}, 0) = 0\n'
-            "7  mmap(NULL, 8192, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x7f00\n"
-            "7  --- SIGCHLD {si_signo=SIGCHLD} ---\n"
-        )
-        == []
-    )
+    assert calls_of(
+        '7  openat(AT_FDCWD, "/f", O_RDONLY) = 4\n'
+        "7  select(4, [3], NULL, NULL, NULL) = 1\n"
+        '7  read(5, ""..., 10) = 10\n'
+        "7  mmap(NULL, 8192, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x7f00\n"
+        "7  --- SIGCHLD {si_signo=SIGCHLD} ---\n"
+    ) == [Call("/f", "open", -1, -1, 0)]
 
 
 def test_maps_stats_failures_and_odd_names_are_told():
@@ -149,6 +184,8 @@ def test_maps_stats_failures_and_odd_names_are_told():
         '7  openat(AT_FDCWD, "/d\\303\\251 (a), b", O_RDONLY) = -1 ENOENT (No such file)\n'
         '7  openat(AT_FDCWD</home>, "/d", O_RDONLY|O_DIRECTORY) = 4</d>\n'
         '7  openat(4</d>, "\\"q\\"", O_RDONLY) = 3</d/q>\n'
+        '7  newfstatat(4</d>, "\\"q\\"", {st_mode=S_IFREG, ...}, 0) = 0\n'
+        '7  lstat("/e", 0x7ffe) = -1 ENOENT (No such file or directory)\n'
         '7  newfstatat(3</d/q>, "", {st_mode=S_IFREG, st_size=9, ...}, AT_EMPTY_PATH) = 0\n'
         "7  ioctl(3, TCGETS, 0x7f) = -1 ENOTTY (Inappropriate ioctl for device)\n"
         "7  fcntl(3, F_GETFL) = 0x8000 (flags O_RDONLY|O_LARGEFILE)\n"
@@ -159,6 +196,8 @@ def test_maps_stats_failures_and_odd_names_are_told():
         Call("/dé (a), b", "open", -1, -1, -1),
         Call("/d", "open", -1, -1, 0),
         Call('/d/"q"', "open", -1, -1, 0),
+        Call('/d/"q"', "stat", -1, -1, 0),
+        Call("/e", "stat", -1, -1, -1),
         Call('/d/"q"', "fstat", -1, -1, 0),
         Call('/d/"q"', "ioctl", -1, -1, -1),
         Call('/d/"q"', "fcntl", -1, -1, 0x8000),
@@ -237,20 +276,25 @@ def test_equal_sequences_have_no_difference_and_others_are_told_where_they_part(
 
 
 def test_files_may_be_read_less_far_but_not_otherwise():
-    def calls(path, reads, *, closed):
+    def calls(path, reads, *, ended=False):
         found = [Call(path, "pread", 10 * number, 10, 10) for number in range(reads)]
-        return [*found, Call(path, "close", -1, -1, 0)] if closed else found
+        if ended:
+            found.append(Call(path, "pread", 10 * reads, 10, 0))
+        return [*found, Call(path, "close", -1, -1, 0)]
 
-    reference = [*calls("/a", 5, closed=True), *calls("/b", 3, closed=False)]
+    whole = calls("/a", 5, ended=True)
+    reference = [*whole, *calls("/b", 3)]
     assert compare_files(reference, list(reference)) == ""
-    assert (
-        compare_files(reference, [*calls("/b", 9, closed=True), *calls("/a", 2, closed=False)])
-        == ""
-    )
-    assert compare_files(reference, calls("/c", 1, closed=False)) == ""
-    assert "/a: call 5 differs" in compare_files(reference, calls("/a", 4, closed=True))
-    moved = [call._replace(offset=call.offset + 1) for call in calls("/b", 1, closed=False)]
+    assert compare_files(reference, [*calls("/b", 9, ended=True), *calls("/a", 2)]) == ""
+    assert compare_files(reference, calls("/c", 1)) == ""
+    assert "/a: call 7 differs (7 of the reference, 6 ours)" in compare_files(whole, whole[:-1])
+    assert "/a: call 8 differs" in compare_files(whole, whole * 2)
+    assert "/a: call 5 differs" in compare_files(whole, calls("/a", 4, ended=True))
+    moved = [call._replace(offset=call.offset + 1) for call in calls("/b", 1)]
     assert "/b: call 1 differs" in compare_files(reference, moved)
+    many = [call._replace(path=f"/{number}") for number in range(8) for call in calls("/b", 1)]
+    others = [call._replace(requested=11) for call in many]
+    assert compare_files(many, others).splitlines()[-1] == "and 3 more files"
 
 
 def test_recorded_rows_become_calls():

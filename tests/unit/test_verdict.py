@@ -57,6 +57,19 @@ def test_one_rank_that_reads_for_all_is_no_straggler():
     assert (verdict_of(alone).outcome, verdict_of(alone).limit) == ("fail", "storage")
 
 
+def test_where_calls_left_no_rows_nobody_is_blamed():
+    recording = record(plan(8, 3))
+    inferred = replace(recording, worker=replace(recording.worker, bytes="inferred"))
+    result = build_result(inferred, facts(8))
+    assert (result.verdict.outcome, result.verdict.limit) == ("fail", "undecided")
+    assert "tf.data does not tell what for: AU 66.6 %" in result.verdict.sentence
+    assert evidence(result.verdict, "storage_share_of_lost") is None
+    assert evidence(result.verdict, "client_cpu_share_of_lost") is None
+    assert any("bytes are inferred" in warning for warning in result.warnings)
+    check = result.self_check
+    assert (check.passed, check.bytes, check.checked_windows) == (True, "inferred", 0)
+
+
 def test_a_few_steps_name_no_straggler():
     loads = [[[10 * MS] * 7, [90 * MS] * 7]]
     verdict = verdict_of(record(Plan(loads_ns=loads, declared_ns=[[100 * MS] * 7])))

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 
+from harness.analysis.recording import DataFile
 from harness.analysis.result import build_result
 from harness.errors import ResultError
 from harness.report import render_report
@@ -103,6 +104,33 @@ def test_an_epoch_cut_short_is_shown_and_not_counted():
     assert page.au == "unknown"
 
 
+def test_files_that_are_no_cases_are_drawn_too_and_counts_are_not():
+    files = {
+        number: DataFile(path=name, size_bytes=size_bytes, file_class=file_class, role=role)
+        for number, (name, size_bytes, file_class, role) in enumerate(
+            (
+                ("preprocessed.bin", 1600, FileClass.ROW, "train"),
+                ("part-00000-of-00500", 2500, FileClass.RECORD, "eval"),
+                ("day_fea_count.npz", 500, FileClass.COUNTS, "sidecar"),
+            )
+        )
+    }
+    page = page_of(replace(record(plan(2, 3)), files=files), facts(2))
+    (figure,) = [f for s in page.sections for f in s.figures if f.name == "sizes"]
+    assert figure.legend == (("file", "files"),)
+    only_counts = replace(record(plan(2, 3)), files={2: files[2]})
+    assert "sizes" not in {
+        f.name for s in page_of(only_counts, facts(2)).sections for f in s.figures
+    }
+
+
+@pytest.mark.parametrize(("batch_size", "value"), [(4, "79.2 samples/s"), (4096, "81,100/s")])
+def test_throughput_fits_beside_the_other_figures(batch_size, value):
+    recording = record(plan(2, 3, load_ms=1, batch_size=batch_size))
+    (throughput,) = [f for f in page_of(recording, facts(2)).key_figures if f.name == "Throughput"]
+    assert throughput.value == value
+
+
 def test_warnings_reach_the_page():
     assert "an epoch has 2 steps" in render_page(page_of(record(plan(2, 2)), facts(2)))
 
@@ -166,18 +194,3 @@ def test_how_much_of_the_data_set_an_epoch_reads_is_told(counts, words):
     )
     page = page_of(replace(recording, worker=worker), facts(2))
     assert words in page.sections[0].tables[0].caption
-
-
-def test_files_of_records_are_drawn_by_their_sizes():
-    recording = record(plan(2, 3))
-    files = {
-        number: replace(file, file_class=FileClass.RECORD)
-        for number, file in recording.files.items()
-    }
-    sizes = [
-        figure
-        for section in page_of(replace(recording, files=files), facts(2)).sections
-        for figure in section.figures
-        if figure.name == "sizes"
-    ]
-    assert [figure.legend for figure in sizes] == [(("records", "records"),)]

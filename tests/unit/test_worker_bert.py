@@ -9,10 +9,12 @@ import pytest
 from dsgen.described import described
 from dsgen.errors import DataSetError, UsageError
 from dsgen.layout import COUNTED
+from dsgen.write import generate
 from harness.worker.bert_plan import plan_bert
 from harness.worker.record import FileClass, Op, Phase
 from harness.worker.spec import WorkerSpec
 from harness.worker.tfrecords import CHUNK_BYTES
+from tests.property.strategies import data_set
 from tests.unit.bert_run import (
     RECORD_BYTES,
     bert_spec,
@@ -143,6 +145,7 @@ def test_a_step_needs_a_batch_in_every_rank(tmp_path):
     ("changes", "message"),
     [
         ({"pipelines": 2, "accelerators": 3}, "2 pipelines for 3 accelerators.*--pipelines 1"),
+        ({"loader": "tfdata", "loader_workers": 0}, "in the background.*--loader-workers 1"),
         ({"loader_workers": 2}, "2 loader workers.*--loader-workers 1"),
     ],
 )
@@ -191,9 +194,6 @@ def test_a_file_that_cannot_be_counted_is_told(tmp_path):
 
 
 def test_files_without_a_manifest_are_described_and_read(tmp_path):
-    from dsgen.write import generate
-    from tests.property.strategies import data_set
-
     directory = tmp_path / "mine"
     generate(data_set("bert", 1_000_000).layout(), directory, processes=1, emit=lambda _: None)
     records = manifest_of(directory).samples_train

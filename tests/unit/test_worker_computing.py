@@ -3,6 +3,7 @@
 import multiprocessing
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from dsgen.errors import UsageError
 from dsgen.manifest import read_manifest
+from dsgen.write import generate
 from harness.worker.accelerator import AS_TAKEN
 from harness.worker.comm import Board, Turnstile
 from harness.worker.counters import Bystanders
@@ -19,6 +21,7 @@ from harness.worker.loop import Job, Training
 from harness.worker.record import Phase
 from harness.worker.training import plan
 from harness.worker.window import Meter, check_window
+from tests.property.strategies import data_set
 from tests.unit.dlrm_sets import make_text
 from tests.unit.worker_run import make_data_set, make_spec
 
@@ -88,6 +91,17 @@ def test_what_prepares_a_training_has_nothing_to_compute(tmp_path):
         *(tmp_path, data_dir), workload="dlrm", accelerator="tensorflow", step_time=None
     )
     with pytest.raises(UsageError, match=r"only prepared.*--accelerator tensorflow"):
+        plan(spec, read_manifest(data_dir))
+
+
+def test_what_tf_data_reads_is_not_computed_on(tmp_path):
+    data_dir = tmp_path / "data"
+    generate(data_set("bert", 50_000).layout(), data_dir, processes=1, emit=lambda _: None)
+    changes = {"workload": "bert", "loader_workers": 1, "steps": 1, "loader": "tfdata"}
+    spec = make_spec(tmp_path, data_dir, **changes)
+    assert plan(spec, read_manifest(data_dir)).readers == 1
+    spec = replace(spec, accelerator="tensorflow", step_time=None)
+    with pytest.raises(UsageError, match="cannot be told from what TensorFlow reads"):
         plan(spec, read_manifest(data_dir))
 
 

@@ -45,13 +45,15 @@ def read_all(planned, phase=Phase.TRAIN, passes=1):
     calls.phase = phase
     batches = planned.train(1, 0) if phase is Phase.TRAIN else planned.evaluation(1, 0)
     read = []
-    for index in list(range(len(batches))) * passes:
-        before = calls.row_count
-        reader.read(batches[index], 0)
-        rows = calls.rows(before)
-        opened = rows["file"][rows["op"] == Op.OPEN].tolist()
-        assert len(rows) == 0 or opened, "calls without a day"
-        read.append((dict(slots[0]), opened))
+    for _ in range(passes):
+        for index in range(len(batches)):
+            before = calls.row_count
+            reader.read(batches[index], 0)
+            rows = calls.rows(before)
+            opened = rows["file"][rows["op"] == Op.OPEN].tolist()
+            assert len(rows) == 0 or opened, "calls without a day"
+            read.append((dict(slots[0]), opened))
+        reader.end()
     return read
 
 
@@ -263,4 +265,4 @@ def test_planned_calls_are_enough_and_not_many_times_too_many(tmp_path):
             reader.read(batches[index], 0)
         made = calls.row_count - opened
         assert made <= sum(day.calls for day in planned.train_days) < 4 * made
-        assert planned.steps_per_epoch * planned.calls_per_batch >= made
+        assert planned.calls(Phase.TRAIN, len(batches)) >= made

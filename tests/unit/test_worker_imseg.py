@@ -49,6 +49,16 @@ def test_ranks_read_disjoint_cases_in_whole_steps(tmp_path, data_dir):
     assert len(set().union(*read)) == 12
 
 
+def test_steps_bound_an_epoch_to_its_first_ones(tmp_path, data_dir):
+    shape = {"accelerators": 3, "batch_size": 2}
+    all_steps, one = (reading(tmp_path, data_dir, steps=steps, **shape) for steps in (0, 1))
+    assert (one.steps_per_epoch, one.epoch_samples) == (1, 6)
+    for rank in range(3):
+        assert list(one.train(2, rank)) == list(all_steps.train(2, rank))[:1]
+    with pytest.raises(DataSetError, match="2 steps in the data set, 3 of an epoch"):
+        reading(tmp_path, data_dir, steps=3, **shape)
+
+
 def test_evaluation_parts_differ_by_one_case_at_most(tmp_path, data_dir):
     planned = reading(tmp_path, data_dir, accelerators=2)
     parts = [cases(planned.evaluation(1, rank)) for rank in range(2)]

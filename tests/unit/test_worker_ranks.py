@@ -15,6 +15,7 @@ from harness.worker import crew
 from harness.worker.failure import RankDiedError
 from harness.worker.spec import StepTime
 from harness.worker.training import run_training
+from tests.unit.dlrm_sets import dlrm_spec, make_rows
 from tests.unit.worker_run import (
     REPOSITORY,
     command,
@@ -306,3 +307,40 @@ def test_a_rank_that_cannot_be_started_is_named(tmp_path, data_dir, monkeypatch)
     spec = make_spec(tmp_path, data_dir, accelerators=2)
     with pytest.raises(RankDiedError, match=r"cannot be started: rank 1 .*ulimit -u"):
         run_training(spec, lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def rows_dir(tmp_path_factory):
+    return make_rows(tmp_path_factory.mktemp("rows") / "data", train=1000)
+
+
+def rows_spec(tmp_path, rows_dir):
+    """Return a long run of three ranks, of which the first one reads for all."""
+    return dlrm_spec(tmp_path, rows_dir, accelerators=3, batch_size=10, epochs=2000)
+
+
+def test_ranks_that_read_nothing_end_with_the_one_that_reads(tmp_path, rows_dir):
+    spec = rows_spec(tmp_path, rows_dir)
+    with training(tmp_path, spec) as (process, ranks):
+        os.kill(sorted(ranks)[0], signal.SIGKILL)
+        code, _, stderr = finish(process)
+    assert code == 8
+    assert "rank 0 died: killed by SIGKILL" in stderr
+    wait_until(lambda: gone(ranks), "every rank ended")
+    errors = [rank["error"] for rank in load_json(spec, "worker.json")["ranks"]]
+    assert errors[1:] == ["interrupted"] * 2
+
+
+def test_a_signal_ends_ranks_that_wait_for_another_ones_batch(tmp_path, rows_dir):
+    spec = rows_spec(tmp_path, rows_dir)
+    with training(tmp_path, spec) as (process, ranks):
+        # The reader cannot give word of its next batch.
+        os.kill(sorted(ranks)[0], signal.SIGSTOP)
+        time.sleep(0.1)
+        for rank in sorted(ranks)[1:]:
+            os.kill(rank, signal.SIGTERM)
+        wait_until(lambda: gone(sorted(ranks)[1:]), "those that wait ended")
+        os.kill(sorted(ranks)[0], signal.SIGCONT)
+        code, _, _ = finish(process)
+    assert code != 0
+    assert len(load(spec, "steps/rank-00002.npy")) > 1

@@ -1,27 +1,22 @@
-"""What processes did with the files of a data set, seen by strace."""
+"""Commands of this machine under strace, and what they did with the files of a data set."""
 
 import re
 import subprocess
 from pathlib import Path
 
-from harness.worker.record import Op
-from tests.unit.worker_run import REPOSITORY, load, load_json
+from tests.reference.calls import Call
+from tests.reference.strace import OPTIONS, Trace, by_thread, calls_of, parse
+from tests.unit.worker_run import REPOSITORY
 
-# A log for each thread: no call is torn apart by another one's.
-STRACE = ("strace", "-ff", "-y", "-s", "0", "-e", "trace=%file,%desc", "-o")
-DATA = re.compile(r".*\.(bin|npz|txt)")
-_BY_PATH = re.compile(r'(openat|newfstatat|stat)\((?:AT_FDCWD[^,]*, )?"([^"]+)", .*\) += (\d+)')
-_BY_DESCRIPTOR = re.compile(r"(\w+)\(\d+<([^>]*)>(?:, )?(.*)\) += (-?\d+)")
+DLRM = re.compile(r".*/(preprocessed\w*\.bin|day_\w+\.npz|train\.txt)")
 
 
-def strace(output: Path, arguments: list[str]) -> list[list[tuple]]:
-    """Return the calls of each thread that made any on a data file: (call, file, detail, result).
-
-    Files go by the name that they are opened by, without the directory.
-    """
-    output.mkdir(parents=True)
+def run_traced(output: Path, arguments: list[str]) -> Trace:
+    """Run a command to its end, and return its Trace; `output` is made for the log."""
+    output.mkdir(parents=True, exist_ok=True)
+    log = output / "strace.log"
     done = subprocess.run(
-        [*STRACE, str(output / "log"), *arguments],
+        ["strace", *OPTIONS, str(log), *arguments],
         cwd=REPOSITORY,
         check=False,
         capture_output=True,
@@ -29,54 +24,12 @@ def strace(output: Path, arguments: list[str]) -> list[list[tuple]]:
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    return calls_of_threads(output)
+    with log.open(errors="replace") as lines:
+        return parse(lines)
 
 
-def calls_of_threads(output: Path) -> list[list[tuple]]:
-    """Return the same from the logs that strace left in a directory."""
-    threads = [_calls(log.read_text(errors="replace")) for log in sorted(output.iterdir())]
-    return [calls for calls in threads if calls]
-
-
-def recorded(spec, rank: int = 0) -> list[tuple]:
-    """Return the same of the rows that a rank left."""
-    files = load_json(spec, "trace/files.json")
-    names = {number: _name(facts["path"]) for number, facts in files.items()}
-    rows = load(spec, f"trace/rank-{rank:05d}.npy")
-    return [_recorded(row, names[str(row["file"])]) for row in rows]
-
-
-def _calls(text: str) -> list[tuple]:
-    calls = []
-    for line in text.splitlines():
-        if found := _BY_PATH.match(line):
-            call, path, _ = found.groups()
-            call = "open" if call == "openat" else "stat"
-            if DATA.fullmatch(_name(path)):
-                calls.append((call, _name(path), None, None))
-        elif (found := _BY_DESCRIPTOR.match(line)) and DATA.fullmatch(_name(found[2])):
-            call, path, detail, result = found.groups()
-            calls.append((*_normal(call, _name(path), detail), int(result)))
-    return calls
-
-
-def _name(path: str) -> str:
-    # A link's other name is the one that strace knows a descriptor by.
-    return Path(path).name.replace("preprocessed_train", "preprocessed")
-
-
-def _normal(call: str, name: str, detail: str) -> tuple:
-    if call == "read":
-        return call, name, int(detail.rsplit(", ", 1)[1])
-    if call == "lseek":
-        return call, name, None
-    return {"newfstatat": "fstat"}.get(call, call), name, None
-
-
-def _recorded(row, name: str) -> tuple:
-    op, result = Op(int(row["op"])), int(row["returned"])
-    if op is Op.READ:
-        return "read", name, int(row["requested"]), result
-    if op in (Op.OPEN, Op.STAT):
-        return op.name.lower(), name, None, None
-    return op.name.lower(), name, None, result
+def strace(output: Path, arguments: list[str]) -> list[list[Call]]:
+    """Return the calls of each thread that made any on a data file of dlrm."""
+    trace = run_traced(output, arguments)
+    seen = [traced for traced in trace.calls if DLRM.fullmatch(traced.call.path)]
+    return [calls_of(own) for own in by_thread(seen).values()]

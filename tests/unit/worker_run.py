@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.worker.spec import StepTime, WorkerSpec
+from tests.reference.calls import Call, recorded_calls
 
 IMSEG = ("imseg", "npy", "small")
 REPOSITORY = Path(__file__).parents[2]
@@ -70,6 +71,7 @@ def make_spec(tmp_path: Path, data_dir: Path, **changes) -> WorkerSpec:
         epochs=1,
         steps=0,
         pipelines=0,
+        loader="native",
         seed=1,
         eval_from=0,
         eval_every=1,
@@ -112,6 +114,12 @@ def start_worker(tmp_path: Path, spec: WorkerSpec) -> subprocess.Popen:
 def load(spec: WorkerSpec, name: str) -> np.ndarray:
     """Return an array of the recording, such as `trace/rank-00000.npy`."""
     return np.load(Path(spec.out_dir) / name)
+
+
+def calls_of_rank(spec: WorkerSpec, rank: int) -> list[Call]:
+    """Return what a rank recorded, in its order."""
+    rows = load(spec, f"trace/rank-{rank:05d}.npy")
+    return recorded_calls(rows, load_json(spec, "trace/files.json"))
 
 
 def load_json(spec: WorkerSpec, name: str) -> dict:
