@@ -158,6 +158,7 @@ def _case(
         status=facts.status,
         accelerators=count,
         profile=accelerator_name(facts.accelerators),
+        emulated=facts.accelerators.get("kind") != "tensorflow",
         threshold_au=facts.threshold_au,
         cache=facts.cache,
         client=client_state(metrics.bytes, recording.worker.evictions, cache=facts.cache),

@@ -50,12 +50,14 @@ class Verdict(Part, frozen=True, kw_only=True):
 class Case:
     """What a verdict is made of.
 
-    `profile` names the accelerators; `cache` is the setting, `client` what was proven of it.
+    `profile` names the accelerators, which are `emulated` or compute; `cache` is the setting,
+    `client` what was proven of it.
     """
 
     status: Status
     accelerators: int
     profile: str
+    emulated: bool
     threshold_au: float
     cache: str
     client: Client
@@ -174,11 +176,12 @@ def _blame(case: Case, limit: Limit, share: str) -> str:
             f"{case.feeds} wait, and tf.data does not tell what for: {case.mark}; "
             f"emulation {emulation} of the lost time."
         )
+    client = percent(case.causes.share(case.causes.client_cpu_ns))
+    told = f"storage {storage}, client processor {client}"
+    if case.emulated:
+        told += f", emulation {percent(case.causes.share(case.causes.emulator_ns))}"
     return (
-        f"{case.feeds} wait, and no single cause explains it: {case.mark}; storage {storage}, "
-        f"client processor "
-        f"{percent(case.causes.share(case.causes.client_cpu_ns))}, emulation "
-        f"{percent(case.causes.share(case.causes.emulator_ns))} of the lost time."
+        f"{case.feeds} wait, and no single cause explains it: {case.mark}; {told} of the lost time."
     )
 
 

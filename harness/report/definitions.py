@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 KIND_NAMES: Final = {
-    "compute": "compute, as declared",
+    "compute": "compute",
     "emulator_overshoot": "compute that ended late",
     "storage_wait": "waiting for storage",
     "io_cpu": "processor: reading",

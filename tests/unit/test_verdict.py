@@ -202,6 +202,11 @@ def test_accelerators_that_compute_are_named_by_their_devices():
     accelerators = {"kind": "tensorflow", "count": 2, "batch_size": 2, "device": ["Xeon", "Xeon"]}
     verdict = verdict_of(record(plan(2, 2, load_ms=1)), accelerators=accelerators)
     assert "2 x TensorFlow on Xeon" in verdict.sentence
+    split = {"storage": 0.5, "io_cpu": 0.5}
+    wait = verdict_of(record(plan(2, 3, split=split)), accelerators=accelerators)
+    assert wait.sentence.startswith("2 x TensorFlow on Xeon wait, and no single cause")
+    assert "client processor 50 % of the lost time" in wait.sentence
+    assert "emulation" not in wait.sentence
     for devices in ({}, {"device": [None, None]}):
         unknown = {"kind": "tensorflow", "count": 2, "batch_size": 2, **devices}
         verdict = verdict_of(record(plan(2, 2, load_ms=1)), accelerators=unknown)
