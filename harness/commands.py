@@ -109,7 +109,11 @@ def _setting(
     notices: tuple[str, ...] = (),
 ) -> Setting:
     """Make the engine ready, and bring together what a step works with."""
-    engine = choose_engine(config.engine, image_archive=config.image_archive)
+    engine = choose_engine(
+        config.engine,
+        flavour="gpu" if config.gpus else "cpu",
+        image_archive=config.image_archive,
+    )
     progress.say(f"engine  {engine.name}: {engine.reason}")
     engine.prepare(progress.say)
     return Setting(

@@ -1,7 +1,7 @@
 """The end of a run: whatever ended it, its directory gets a result and a report."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -22,6 +22,7 @@ from harness.report.writer import render_report
 from harness.result import Result, RunFacts, build_result, write_result
 from harness.setting import Setting
 from harness.system import system_json
+from harness.worker.spec import StepTime
 
 _TOLD_BY_FILES: Final = ("workload", "format", "compression", "source_crc32c")
 
@@ -47,6 +48,7 @@ def conclude(
 ) -> Result:
     """Write config.json, system.json and result.json into the run's directory."""
     config = setting.config
+    recording = read_recording(partial)
     system = system_json(setting.system)
     facts = RunFacts(
         run_id=run_id,
@@ -61,7 +63,7 @@ def conclude(
         system=system,
         target=setting.target.as_json(),
         dataset=_dataset_facts(manifest, directory),
-        accelerators=_accelerator_facts(config),
+        accelerators=_accelerator_facts(config, recording.worker.tensorflow),
         status=ending.status,
         exit_code=int(ending.exit_code),
         warnings=tuple(_warnings(setting, manifest, ending)),
@@ -71,7 +73,7 @@ def conclude(
     )
     for name, content in (("config.json", facts.config), ("system.json", system)):
         (partial / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    result = build_result(read_recording(partial), facts)
+    result = build_result(recording, facts)
     exit_code = _exit_code(config, result, ending)
     if exit_code is ExitCode.RESULT:
         result = msgspec.structs.replace(result, status="failed")
@@ -128,21 +130,27 @@ def _dataset_facts(manifest: Manifest, directory: Path) -> dict[str, Any]:
     }
 
 
-def _accelerator_facts(config: Config) -> dict[str, Any]:
-    device: dict[str, Any] = msgspec.to_builtins(config.device)
+def _accelerator_facts(config: Config, tensorflow: Mapping[str, Any] | None) -> dict[str, Any]:
     return {
-        "kind": "emulated",
+        "kind": config.accelerator,
         "count": config.accelerators,
         "batch_size": config.batch_size,
         "global_batch_size": config.batch_size * config.accelerators,
+        **(tensorflow or {} if config.step_time is None else _emulation(config, config.step_time)),
+    }
+
+
+def _emulation(config: Config, step_time: StepTime) -> dict[str, Any]:
+    device: dict[str, Any] = msgspec.to_builtins(config.device)
+    return {
         "profile": config.profile,
         "device": device["device"],
         "source": device["source"],
         "date": device["date"],
         "note": device["note"],
         "extrapolated": config.extrapolated,
-        "declared_mean_s": config.step_time.mean_s,
-        "declared_sd_s": config.step_time.sd_s,
+        "declared_mean_s": step_time.mean_s,
+        "declared_sd_s": step_time.sd_s,
     }
 
 

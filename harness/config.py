@@ -44,12 +44,15 @@ _PATHS: Final = ("data", "results", "checkpoint", "image_archive")
 
 
 class Config(Options, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Every option with its value, and what follows from them."""
+    """Every option with its value, and what follows from them.
+
+    `device` and `step_time` are of emulated accelerators; others have neither, nor a `profile`.
+    """
 
     workload: str
     preset: str
-    device: Profile
-    step_time: StepTime
+    device: Profile | None
+    step_time: StepTime | None
     extrapolated: bool
 
     @property
@@ -130,8 +133,8 @@ def build_config(
         raise ConfigError("unknown workload", where=repr(workload), then=then)
     found = list(problems)
     layers = builtin_layers(builtin, workload, preset, found)
-    layers += [user_layer(user, found)] if user else []
-    values, places = merge_layers([*layers, *flags], found)
+    own = [*([user_layer(user, found)] if user else []), *flags]
+    values, places = merge_layers([*layers, *own], found)
     found += _missing(places, builtin)
     # The user's profiles come last: one of the same name is meant to take the other's place.
     profiles: dict[str, Profile] = {}
@@ -141,10 +144,13 @@ def build_config(
     _derive(values, places, device, cwd, trains=(workload, values.get("format")) != _PREPARED)
     found += _not_plain(values, places)
     found += _contradictions(values, places, workload)
+    if values.get("accelerator") == "tensorflow":
+        device = None
+        found += _meaningless(values, own)
     declared = _declared(values, device, found)
-    if found or device is None or declared is None:
+    if found:
         raise _config_error(found)
-    within = covers(device, values["accelerators"], values["batch_size"])
+    within = device is None or covers(device, values["accelerators"], values["batch_size"])
     follows: dict[str, Any] = {"device": device, "step_time": declared, "extrapolated": not within}
     return Config(**values, **follows, workload=workload, preset=preset)
 
@@ -156,7 +162,9 @@ def config_json(config: Config) -> dict[str, Any]:
 
 
 def config_notices(config: Config) -> list[str]:
-    """Return the sentences about the profile that everything made with it has to say."""
+    """Return the sentences about the accelerators that everything made with them has to say."""
+    if config.device is None or config.step_time is None:
+        return _computing_notices(config)
     notices = []
     if config.device.note:
         notices.append(f"Profile {config.profile}: {config.device.note}.")
@@ -166,6 +174,21 @@ def config_notices(config: Config) -> list[str]:
             f"{config.accelerators} accelerators with batch size {config.batch_size} are "
             f"extrapolated to {config.step_time.mean_s:.4g} s a step."
         )
+    return notices
+
+
+def _computing_notices(config: Config) -> list[str]:
+    notices = [
+        "AU is of the time that TensorFlow takes for a small model, which is no device's figure "
+        "for this workload."
+    ]
+    if not config.gpus:
+        notices.append(
+            "Steps are computed on this machine's processor, beside the readers: they take longer "
+            "than an accelerator's, so that less is asked of the storage."
+        )
+    if config.eval_from:
+        notices.append("Evaluation is read, and not computed.")
     return notices
 
 
@@ -219,6 +242,19 @@ def _derive(
         values["eval_from"] = (values["epochs"] + 1) // 2 if trains else 0
 
 
+def _meaningless(values: dict[str, Any], own: Sequence[Layer]) -> list[Problem]:
+    """Take away what only an emulation has; return the problem of each that was asked for."""
+    given = {key: layer.where(key) for layer in own for key in layer.values}
+    then = "leave it out, or use --accelerator emulated"
+    problems = [
+        Problem(what=f"{key} is of emulated accelerators", where=given[key], then=then)
+        for key in ("profile", "extrapolate")
+        if key in given and values.get(key)
+    ]
+    values["profile"], values["extrapolate"] = None, False
+    return problems
+
+
 def _not_plain(values: Mapping[str, Any], places: Mapping[str, str]) -> list[Problem]:
     """Return the paths that became unwritable by the working directory or by links."""
     return [
@@ -256,6 +292,11 @@ def _contradictions(
     if values.get("shuffle", "none") != "none" and not rows:
         what = "only dlrm's rows can be read in a random order of batches"
         refuse("shuffle", what, "leave it out, or use dlrm with --format bin")
+    emulated = values.get("accelerator") == "emulated"
+    if emulated and values.get("profile", "") is None:
+        refuse("profile", "emulated accelerators have a profile", "name one")
+    if emulated and values.get("gpus"):
+        refuse("gpus", "emulated accelerators need no GPU", "add --accelerator tensorflow")
     if values.get("memory_bytes") and values.get("engine") == "local":
         what = "plain processes cannot be held to a memory limit"
         refuse("memory_bytes", what, "use the docker engine, or no limit")

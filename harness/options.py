@@ -15,7 +15,7 @@ from msgspec import Meta
 from dsgen.errors import UsageError, breaks_line
 from dsgen.size import parse_size
 from harness.errors import ConfigError
-from harness.worker.spec import Buffer, Cache, LoaderKind, Shuffle
+from harness.worker.spec import Accelerator, Buffer, Cache, LoaderKind, Shuffle
 
 Count = Annotated[int, Meta(ge=1)]
 CountOrZero = Annotated[int, Meta(ge=0)]
@@ -39,7 +39,9 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     seed: CountOrZero
     processes: CountOrZero
     accelerators: Accelerators
-    profile: str
+    accelerator: Accelerator
+    gpus: bool
+    profile: str | None
     batch_size: Count
     epochs: Count
     steps: CountOrZero

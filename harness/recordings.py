@@ -97,6 +97,7 @@ def _worker_facts(document: dict[str, Any], path: Path) -> WorkerFacts:
         return WorkerFacts(
             status=document["status"],
             evictions=tuple(Eviction(**eviction) for eviction in document["evictions"]),
+            tensorflow=document.get("tensorflow"),
             bytes=document.get("bytes", "recorded"),
             other={name: document.get(name) for name in _OTHER},
             **known,

@@ -25,6 +25,8 @@ def worker_spec(config: Config, directory: Path, out: Path) -> WorkerSpec:
         out_dir=str(out),
         checkpoint_dir=None if config.checkpoint is None else str(config.checkpoint),
         checkpoint_bytes=config.checkpoint_bytes,
+        accelerator=config.accelerator,
+        gpus=config.gpus,
         accelerators=config.accelerators,
         batch_size=config.batch_size,
         epochs=config.epochs,
@@ -40,7 +42,7 @@ def worker_spec(config: Config, directory: Path, out: Path) -> WorkerSpec:
         buffer=config.buffer,
         cache=config.cache,
         step_time=config.step_time,
-        evaluation_case_s=config.device.evaluation_case_s,
+        evaluation_case_s=config.device.evaluation_case_s if config.device else None,
     )
 
 
@@ -58,20 +60,27 @@ def training_lines(config: Config, data: DataSet) -> list[str]:
     check_size(config, manifest, reading.steps_per_epoch)
     by = "" if reading.readers == config.accelerators else ", read by one for all"
     lines = [
-        f"train   {config.accelerators} x {config.profile}, batch {config.batch_size} each{by}, "
+        f"train   {_accelerators(config)}, batch {config.batch_size} each{by}, "
         f"{config.epochs} epochs of {reading.steps_per_epoch} steps, cache {config.cache}"
     ]
-    lines += [_demand_line(config, reading)] if reading.computes else [_PREPARED]
+    lines += _demand_lines(config, reading) if reading.computes else [_PREPARED]
     return [*lines, *config_notices(config), *reading_notices(config, manifest)]
 
 
-def _demand_line(config: Config, reading: Reading) -> str:
+def _accelerators(config: Config) -> str:
+    on = "a GPU" if config.gpus else "the processor"
+    return f"{config.accelerators} x {config.profile or f'TensorFlow on {on}'}"
+
+
+def _demand_lines(config: Config, reading: Reading) -> list[str]:
     """Return what accelerators that never wait would read, and how long they would take."""
+    if config.step_time is None:
+        return []
     step_s = config.step_time.mean_s
     need = reading.sample_bytes * config.batch_size * config.accelerators / step_s
     low = ", which cannot test bandwidth" if need < LOW_DEMAND_BYTES_PER_S else ""
     least = _duration(config.epochs * reading.steps_per_epoch * step_s)
-    return f"        asks for {rate(need)}{low}; takes {least} at least"
+    return [f"        asks for {rate(need)}{low}; takes {least} at least"]
 
 
 def _duration(seconds: float) -> str:

@@ -50,7 +50,10 @@ class Epoch:
 
     @property
     def declared_ns(self) -> int:
-        """Sum of the declared step times; the mean over ranks, which share one draw per step."""
+        """Sum of the declared step times; the mean over ranks.
+
+        Ranks share one draw per step; those that compute take each its own time.
+        """
         return int(self.steps["declared_ns"][:, 1:].sum()) // max(1, len(self.steps))
 
 

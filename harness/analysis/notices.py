@@ -20,6 +20,7 @@ def notices_of(recording: Recording, epochs: tuple[Epoch, ...], check: SelfCheck
         *_about_ranks(recording),
         *_about_cores(recording, epochs),
         *_about_evictions(recording.worker),
+        *_about_tensorflow(recording.worker),
         *_about_bytes(recording.worker),
     ]
 
@@ -86,3 +87,14 @@ def _about_evictions(worker: WorkerFacts) -> list[str]:
         for eviction in worker.evictions
         if eviction.resident_fraction is not None and eviction.resident_fraction > WARM_DEVICE_SHARE
     ]
+
+
+def _about_tensorflow(worker: WorkerFacts) -> list[str]:
+    facts = worker.tensorflow or {}
+    notices = []
+    if ranks := facts.get("ranks_on_zeros"):
+        named = ", ".join(map(str, ranks))
+        notices.append(f"rank {named} got word of each batch, but not the batch: trained on zeros")
+    if facts.get("steps") and facts.get("last_loss") is None:
+        notices.append("the loss is no number at the end: the model learnt nothing from the data")
+    return notices

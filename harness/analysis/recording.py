@@ -44,7 +44,9 @@ class WorkerFacts:
 
     `readers` is how many ranks read; the others only step. Dropped samples are None, too, where
     nobody knows how many there are. `mean_sample_bytes` is what files hold of a training sample; an
-    epoch of few steps may read more. `bytes` are inferred where calls left no rows.
+    epoch of few steps may read more. `bytes` are inferred where calls left no rows. `tensorflow` is
+    of accelerators that computed: device by rank, tensorflow_version, model, parameters,
+    threads_per_rank, steps, losses, ranks_on_zeros.
     """
 
     status: Status
@@ -55,6 +57,7 @@ class WorkerFacts:
     readers: int | None = None
     bytes: Literal["recorded", "inferred"] = "recorded"
     evictions: tuple[Eviction, ...] = ()
+    tensorflow: Mapping[str, Any] | None = None
     other: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -19,6 +19,7 @@ from harness.analysis.recording import Recording, Status
 from harness.analysis.selfcheck import SelfCheck, check_recording
 from harness.analysis.verdict import DEFAULT_THRESHOLD_AU, Case, Verdict, judge
 from harness.analysis.volume import Client, client_state
+from harness.analysis.wording import accelerator_name
 from harness.errors import ResultError
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -29,8 +30,8 @@ class RunFacts:
     """What the host knows of a run beside its recording.
 
     Args:
-        accelerators: needs `count`, `profile`, `batch_size`; further device, source, date,
-            global_batch_size, declared.
+        accelerators: needs `count` and `batch_size`; `profile` of emulated ones, further device,
+            source, date, global_batch_size, declared; of TensorFlow's what WorkerFacts has.
         target: `byte_source` says where device bytes come from; `none` makes them unknown.
         dataset: workload, law, samples, bytes, manifest_crc32c and more.
         cache: the setting, cold, once, warm or asis.
@@ -102,7 +103,7 @@ def build_result(recording: Recording, facts: RunFacts) -> Result:
     Raises:
         ResultError: `facts.accelerators` lacks a key that figures are made of.
     """
-    _require(facts.accelerators, ("count", "profile", "batch_size"))
+    _require(facts.accelerators, ("count", "batch_size"))
     epochs = epochs_of(recording, warmup_epochs=facts.warmup_epochs)
     source = str(facts.target.get("byte_source") or "none")
     metrics = compute_metrics(epochs, byte_source=source)
@@ -155,7 +156,7 @@ def _case(
     return Case(
         status=facts.status,
         accelerators=int(facts.accelerators["count"]),
-        profile=str(facts.accelerators["profile"]),
+        profile=accelerator_name(facts.accelerators),
         threshold_au=facts.threshold_au,
         cache=facts.cache,
         client=client_state(metrics.bytes, recording.worker.evictions, cache=facts.cache),

@@ -48,7 +48,10 @@ class Verdict(Part, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Case:
-    """What a verdict is made of. `cache` is the setting, `client` what was proven of it."""
+    """What a verdict is made of.
+
+    `profile` names the accelerators; `cache` is the setting, `client` what was proven of it.
+    """
 
     status: Status
     accelerators: int

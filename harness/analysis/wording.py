@@ -1,10 +1,27 @@
 """Figures as people read them; unknown stays a word."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from dsgen.size import format_size
 
 UNKNOWN = "unknown"
+
+
+def accelerator_name(accelerators: Mapping[str, Any]) -> str:
+    """Return what a result calls its accelerators: a profile, or TensorFlow and its devices.
+
+    >>> accelerator_name({"profile": "v100"})
+    'v100'
+    >>> accelerator_name({"kind": "tensorflow", "device": ["Xeon", "Xeon"]})
+    'TensorFlow on Xeon'
+    """
+    if "profile" in accelerators:
+        return str(accelerators["profile"])
+    # A rank that failed before it had a device has none.
+    devices = {str(device) for device in accelerators.get("device", ()) if device}
+    return f"TensorFlow on {' and '.join(sorted(devices)) or UNKNOWN}"
 
 
 def percent(ratio: float | None) -> str:

@@ -53,8 +53,8 @@ DEFINITIONS: Final = {
         title="AU per epoch",
         reading="How much of each epoch the accelerators computed. The dashed line is the mark.",
         unit="% of the epoch's window",
-        formula="sum of declared step times / window; the window runs from the release of the "
-        "opening barrier to the release of the barrier after the last step",
+        formula="sum of declared step times (TensorFlow's: of the times taken) / window; it runs "
+        "from the release of the opening barrier to the release of the barrier after the last step",
         source="step rows of all ranks",
     ),
     "au-ranks": Definition(
@@ -62,7 +62,8 @@ DEFINITIONS: Final = {
         reading="Ranks that synchronise every step have nearly the same AU; one that differs left "
         "its barriers late.",
         unit="% of the rank's own windows",
-        formula="sum of declared step times / sum of the rank's own windows, measured epochs",
+        formula="sum of declared step times (TensorFlow's: of the times taken) / sum of the rank's "
+        "own windows, measured epochs",
         source="step rows of the rank",
     ),
     "losses": Definition(

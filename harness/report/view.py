@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.analysis.losses import KINDS
 from harness.analysis.result import Result
-from harness.analysis.wording import UNKNOWN, percent, rate, seconds, size
+from harness.analysis.wording import UNKNOWN, accelerator_name, percent, rate, seconds, size
 from harness.report.definitions import DEFINITIONS, EVIDENCE_NAMES, KIND_NAMES, Definition
 from harness.report.figures import Drawing
 
@@ -98,7 +98,7 @@ def build_page(result: Result, drawings: Mapping[str, Drawing]) -> Page:
     accelerators = result.accelerators
     title = (
         f"{result.dataset.get('workload', UNKNOWN)}, "
-        f"{accelerators['count']} x {accelerators['profile']}"
+        f"{accelerators['count']} x {accelerator_name(accelerators)}"
     )
     return Page(
         title=title,

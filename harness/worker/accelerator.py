@@ -3,25 +3,40 @@
 import time
 from collections.abc import Callable
 from statistics import NormalDist
-from typing import Protocol
+from typing import Any, Final, Protocol
 
 from dsgen.seed import named_words
 from harness.worker.spec import StepTime
 
 # A thread that sleeps wakes up late: the last stretch before the deadline is spun.
 SPIN_NS = 500_000
+# Declared by an accelerator that cannot know before: the step takes what it takes.
+AS_TAKEN: Final = -1
 
 
 class Accelerator(Protocol):
     """One rank's accelerator."""
 
+    @property
+    def spin_ns(self) -> int:
+        """Time burnt by waiting."""
+
     def declare(self, epoch: int, steps: int) -> list[int]:
-        """Return what each step of the epoch shall take, in ns, the same for every rank."""
+        """Return what each step of the epoch shall take, in ns, the same for every rank.
+
+        Or `AS_TAKEN` for each, which is no time, but says that nobody knows before.
+        """
 
     def run(
-        self, load_end_ns: int, declared_ns: int, rehearse: Callable[[], object] = lambda: None
+        self,
+        load_end_ns: int,
+        declared_ns: int,
+        batch: Any = None,
+        rehearse: Callable[[], object] = lambda: None,
     ) -> int:
         """Take the batch that was there at `load_end_ns`; return the moment it is done with it.
+
+        `batch` is what the workload's reader left of it, None where a rank has none.
 
         `rehearse` does what the caller does next, and nothing else. An accelerator that spins
         calls it once, so that the code is in the processor's caches when the step ends.
@@ -54,7 +69,11 @@ class Emulated:
         return [max(0, round(draw_s * 1e9)) for draw_s in draws]
 
     def run(
-        self, load_end_ns: int, declared_ns: int, rehearse: Callable[[], object] = lambda: None
+        self,
+        load_end_ns: int,
+        declared_ns: int,
+        batch: Any = None,  # noqa: ARG002
+        rehearse: Callable[[], object] = lambda: None,
     ) -> int:
         """Wait until `declared_ns` after the batch was there."""
         deadline_ns = load_end_ns + declared_ns

@@ -260,6 +260,11 @@ class BertReader:
             raise DataSetError(what, where=stream.files[0].path, then=then)
         self._slots[slot] = records
 
+    def batch(self, slot: int) -> list[bytes]:
+        """Return the records in a slot."""
+        records: list[bytes] = self._slots[slot]
+        return records
+
     def end(self) -> None:
         """Close the files of the stream."""
         records, self._records, self._stream = self._records, None, None

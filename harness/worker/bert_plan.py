@@ -59,6 +59,10 @@ def plan_bert(spec: WorkerSpec, manifest: Manifest) -> BertReading:
 
 
 def _check_spec(spec: WorkerSpec) -> None:
+    if spec.loader == "tfdata" and spec.accelerator != "emulated":
+        what = "bytes that tf.data reads cannot be told from what TensorFlow reads to compute"
+        where, then = f"--accelerator {spec.accelerator}", "use --loader native"
+        raise UsageError(what, where=where, then=then)
     if spec.loader_workers > 1:
         what = f"{spec.loader_workers} loader workers, and a pipeline is one stream"
         raise UsageError(what, where="bert", then="use --loader-workers 1, or 0")

@@ -67,6 +67,10 @@ class TfDataReader:
             raise DataSetError(what, where=where, then="`verify` the data set")
         self._slots[slot] = tensors
 
+    def batch(self, slot: int) -> Any:
+        """Return the tensors in a slot."""
+        return self._slots[slot]
+
     def end(self) -> None:
         """Let the pipeline go, which closes its files."""
         self._stream, self._batches = None, iter(())

@@ -1,7 +1,9 @@
 """The kernel's account of what this process read: /proc/self/io, all threads together."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,3 +36,27 @@ class IoCounters:
             read_bytes=int(fields.get(b"read_bytes", -1)),
             own_bytes=len(text),
         )
+
+
+class Bystanders:
+    """The threads that this process has at this moment beside its main one.
+
+    Those that come later are not among them: a loader worker may be seen for a moment after it
+    was joined.
+    """
+
+    def __init__(self) -> None:
+        main = str(os.getpid())
+        tasks = Path("/proc/self/task").iterdir()
+        self._counters = [task / "io" for task in tasks if task.name != main]
+
+    def rchar(self) -> int:
+        """Return what these threads were returned by reads so far."""
+        return sum(map(_rchar, self._counters))
+
+
+def _rchar(counters: Path) -> int:
+    # What a thread that has ended had read is counted for the process alone.
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return int(counters.read_text().split()[1])
+    return 0

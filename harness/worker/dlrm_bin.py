@@ -185,6 +185,10 @@ class RowsReader:
         """
         self._slots[slot] = self._files[self._calls.phase].read(batch.samples)
 
+    def batch(self, slot: int) -> NDArray[np.int32]:
+        """Return the rows in a slot."""
+        return self._slots[slot]
+
     def end(self) -> None:
         """Both files stay open."""
 

@@ -224,6 +224,10 @@ class DaysReader:
             for name in ARRAYS
         }
 
+    def batch(self, slot: int) -> Arrays:
+        """Return the arrays in a slot."""
+        return self._slots[slot]
+
     def end(self) -> None:
         """Let go of the day: an epoch and a test pass begin anew."""
         self._loaded, self._arrays = None, {}

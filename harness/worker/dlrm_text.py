@@ -181,6 +181,10 @@ class LinesReader:
             what = f"{how} than the {self._lines:,} lines it was to have"
             raise DataSetError(what, where=self._file.path, then=_THEN)
 
+    def batch(self, slot: int) -> None:  # noqa: ARG002
+        """Return nothing: no line is kept."""
+        return
+
     def end(self) -> None:
         """Close the file, of an epoch that ended before its last line."""
         self._close()

@@ -19,6 +19,12 @@ class RankDiedError(WorkerError):
     exit_code = ExitCode.RANK_DIED
 
 
+class DeviceMissingError(WorkerError):
+    """There is no device for a rank, or nothing that could compute on it."""
+
+    exit_code = ExitCode.DEVICE
+
+
 class MemoryShortError(WorkerError):
     """The ranks' buffers do not fit into memory."""
 

@@ -1,19 +1,21 @@
 """How batches that one rank reads reach ranks that read none.
 
 In the reference one process reads for all accelerators. Here each accelerator has a rank, and those
-that do not read get a word when the batch of a step is there; nothing else would be different if
-they got the batch itself.
+that do not read get a word when the batch of a step is there. Emulated accelerators need no more;
+for those that compute, each rank's part of the rows lies in memory that all of them share.
 """
 
 import mmap
 from dataclasses import fields
 from multiprocessing.context import ForkContext
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.worker.loader import DELIVERY, Loader
 from harness.worker.record import Phase
+from harness.worker.shares import Shares
 from harness.worker.waits import Waits, split_handed
 from harness.worker.workload import Batches
 
@@ -29,9 +31,13 @@ class Handover:
         context: of the processes.
         takers: ranks that read nothing.
         steps: of an epoch.
+        shares: where batches are handed over themselves.
     """
 
-    def __init__(self, context: ForkContext, *, takers: int, steps: int) -> None:
+    def __init__(
+        self, context: ForkContext, *, takers: int, steps: int, shares: Shares | None = None
+    ) -> None:
+        self.shares = shares
         self._takers = takers
         self._gate = context.Semaphore(0)
         memory = mmap.mmap(-1, len(_KINDS) * steps * np.dtype(np.int64).itemsize)
@@ -72,11 +78,16 @@ class GivingLoader:
         self._gives = phase is Phase.TRAIN
         self._loader.start(batches, phase=phase, epoch=epoch)
 
-    def next(self) -> None:
-        """Wait for the next batch, and tell of it."""
-        self._loader.next()
-        if self._gives:
-            self._handover.give()
+    def next(self) -> Any:
+        """Wait for the next batch, and tell of it; return this rank's own part where it is cut."""
+        batch, shares = self._loader.next(), self._handover.shares
+        if not self._gives:
+            return batch
+        if shares is not None:
+            shares.put(batch)
+            batch = shares.part(0)
+        self._handover.give()
+        return batch
 
     def finish(self) -> None:
         """End the phase."""
@@ -92,16 +103,19 @@ class GivingLoader:
 class TakingLoader:
     """Waits for the batches of another rank."""
 
-    def __init__(self, handover: Handover, *, most_batches: int) -> None:
+    def __init__(self, handover: Handover, *, rank: int, most_batches: int) -> None:
         self.deliveries = np.zeros(most_batches, DELIVERY)
         self._handover = handover
+        self._rank = rank
 
     def start(self, batches: Batches, *, phase: Phase, epoch: int) -> None:
         """Begin a phase: nothing is read here."""
 
-    def next(self) -> None:
-        """Return when the batch of this step is there."""
+    def next(self) -> Any:
+        """Return this rank's part of the batch of this step, once it is there."""
         self._handover.take()
+        shares = self._handover.shares
+        return None if shares is None else shares.part(self._rank)
 
     def finish(self) -> None:
         """End the phase: nothing runs for it."""

@@ -233,6 +233,10 @@ class ImsegReader:
                 _crop(x, sample.corner, self._slots.x[slot, place])
                 _crop(y, sample.corner, self._slots.y[slot, place])
 
+    def batch(self, slot: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Return the crops in a slot: images and labels."""
+        return self._slots.x[slot], self._slots.y[slot]
+
     def end(self) -> None:
         """Nothing: every case is read whole."""
 

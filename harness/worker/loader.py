@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,8 +43,12 @@ class Loader(Protocol):
     def start(self, batches: Batches, *, phase: Phase, epoch: int) -> None:
         """Begin a phase."""
 
-    def next(self) -> None:
-        """Return when the next batch of the phase is there; its DELIVERY row is filled."""
+    def next(self) -> Any:
+        """Return what was read of the next batch, once it is there; its DELIVERY row is filled.
+
+        It is what the workload's reader leaves, and stays until the next call. None where a rank
+        is handed nothing.
+        """
 
     def finish(self) -> None:
         """End the phase and what runs for it."""
@@ -73,10 +77,11 @@ class InlineLoader:
         self._calls.forget_marks()
         self._batches, self._next = batches, 0
 
-    def next(self) -> None:
+    def next(self) -> Any:
         """Read the next batch."""
         self._work.read(self._batches[self._next], self._next, slot=0)
         self._next += 1
+        return self._work.reader.batch(0)
 
     def finish(self) -> None:
         """End the phase."""
@@ -135,14 +140,16 @@ class ThreadLoader:
             self._threads.append(thread)
             thread.start()
 
-    def next(self) -> None:
+    def next(self) -> Any:
         """Wait for the next batch."""
         number = self._next % len(self._work)
         failure = self._ready[number].get()
         if failure is not None:
             raise failure
         self._allowed[number].put(True)
+        slot = self._next % self._slots
         self._next += 1
+        return self._work[number].reader.batch(slot)
 
     def finish(self) -> None:
         """Wait until the workers have ended."""

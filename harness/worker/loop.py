@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.worker.accelerator import Accelerator
+from harness.worker.accelerator import AS_TAKEN, Accelerator
 from harness.worker.capacity import rooms_of_rank
 from harness.worker.checkpoint import Checkpoint, CheckpointWriter
 from harness.worker.clock import Look
 from harness.worker.comm import Activity, Board, Turnstile
 from harness.worker.cores import stay_on_core
+from harness.worker.counters import Bystanders
 from harness.worker.failure import SelfCheckError
 from harness.worker.handover import GivingLoader, Handover, TakingLoader
 from harness.worker.io import DataCalls
@@ -67,7 +68,7 @@ class Training:
         self.mismatches = 0
         self._main, self._readers = self._make_calls()
         self._loader = self._make_loader()
-        self._meter = Meter([self._main, *self._workers()], inferred=spec.loader == "tfdata")
+        self._meter = self._make_meter()
 
     @property
     def checked_windows(self) -> int:
@@ -123,6 +124,13 @@ class Training:
         ]
         return main, workers or [main]
 
+    def _make_meter(self) -> Meter:
+        calls = [self._main, *self._workers()]
+        if self._spec.accelerator == "emulated":
+            return Meter(calls, inferred=self._spec.loader == "tfdata")
+        # The threads that compute are there by now, and loader workers are not.
+        return Meter(calls, bystanders=Bystanders().rchar)
+
     def _workers(self) -> list[DataCalls]:
         return [calls for calls in self._readers if calls is not self._main]
 
@@ -132,7 +140,7 @@ class Training:
             return self._make_reading_loader()
         if self._reads():
             return GivingLoader(self._make_reading_loader(), handover)
-        return TakingLoader(handover, most_batches=reading.steps_per_epoch)
+        return TakingLoader(handover, rank=self._rank, most_batches=reading.steps_per_epoch)
 
     def _make_reading_loader(self) -> Loader:
         spec, reading = self._spec, self._job.reading
@@ -193,11 +201,11 @@ class Training:
     def _step(
         self, rows: NDArray[np.void], epoch: int, step: int, declared_ns: int, before: Look
     ) -> Look:
-        self._loader.next()
+        batch = self._loader.next()
         loaded = self._look()
         # While the accelerator computes there is time to write down the step before.
         self._settle()
-        compute_end_ns = self._accelerator.run(loaded.now, declared_ns, self._look)
+        compute_end_ns = self._accelerator.run(loaded.now, declared_ns, batch, self._look)
         self._job.barrier.wait()
         after = self._look()
         self._unsettled = partial(
@@ -227,6 +235,8 @@ class Training:
         looks: tuple[Look, Look, Look],
     ) -> None:
         before, loaded, after = looks
+        if declared_ns == AS_TAKEN:
+            declared_ns = compute_end_ns - loaded.now
         delivery = self._loader.deliveries[step - 1]
         delivery["main_cpu_ns"] = loaded.cpu - before.cpu
         delivery["main_queue_ns"] = loaded.queue - before.queue
@@ -263,7 +273,8 @@ class Training:
         case_ns = round((self._spec.evaluation_case_s or 0) * 1e9)
         for number in range(len(batches)):
             self._loader.next()
-            self._accelerator.run(time.monotonic_ns(), case_ns)
+            if case_ns:
+                self._accelerator.run(time.monotonic_ns(), case_ns)
             read_bytes = int(self._loader.deliveries[number]["bytes"])
             self._job.board.advance(self._rank, number + 1, read_bytes)
 

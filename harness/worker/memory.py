@@ -19,6 +19,12 @@ _M_ARENA_MAX = -8
 # A rank or their parent beside its arrays: measured, with numpy and the worker's modules, 20 to
 # 35 MB, of which little stays shared.
 _PROCESS_BYTES = 32 << 20
+# TensorFlow's code, which all ranks share, and a rank's own of it: measured with version 2.21.
+_TENSORFLOW_CODE_BYTES = 320 << 20
+_TENSORFLOW_RANK_BYTES = 240 << 20
+# A sample of a step, forward and backward: measured, at batches of 1 and 2 crops, 6 to 24 records,
+# and 1,024 to 32,768 rows.
+_TENSORFLOW_SAMPLE_BYTES = {"imseg": 560_000_000, "bert": 42_000_000, "dlrm": 16_000}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +78,17 @@ def _needs(spec: WorkerSpec, reading: Reading, checkpoint_calls: int) -> tuple[N
             purpose=f"{spec.accelerators + 1} processes",
             then="use fewer accelerators",
         ),
+        *([_tensorflow(spec)] if spec.accelerator == "tensorflow" else []),
+    )
+
+
+def _tensorflow(spec: WorkerSpec) -> Need:
+    samples_bytes = spec.batch_size * _TENSORFLOW_SAMPLE_BYTES[spec.workload]
+    ranks_bytes = spec.accelerators * (_TENSORFLOW_RANK_BYTES + samples_bytes)
+    return Need(
+        size_bytes=_TENSORFLOW_CODE_BYTES + ranks_bytes,
+        purpose="TensorFlow and its models",
+        then="use fewer accelerators or a smaller batch, or --accelerator emulated",
     )
 
 

@@ -5,21 +5,24 @@ import resource
 import signal
 import sys
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from errno import ENOMEM
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 from dsgen.errors import ExitCode, FeedrateError, PathError, StopRequested
 from dsgen.parallel import die_with_parent
 from dsgen.signals import STOPPING
-from harness.worker.accelerator import Emulated
+from harness.worker.accelerator import Accelerator, Emulated
 from harness.worker.clock import set_timer_slack, wall_anchor
+from harness.worker.devices import gpu_numbers, rank_threads
 from harness.worker.failure import MemoryShortError
 from harness.worker.loop import Job, Training
 from harness.worker.memory import use_one_arena
 from harness.worker.residency import Eviction
+from harness.worker.spec import StepTime
+from harness.worker.tensorflow_accelerator import TensorFlow, start_tensorflow
 
 
 @dataclass(kw_only=True, slots=True)
@@ -37,6 +40,7 @@ class Outcome:
     checked_windows: int = 0
     mismatches: int = 0
     evictions: list[Eviction] = field(default_factory=list)
+    tensorflow: dict[str, Any] | None = None
 
 
 def run_rank(job: Job, rank: int, parent: int, connection: Connection) -> NoReturn:
@@ -96,8 +100,7 @@ def _hear_signals() -> None:
 
 
 def _train(job: Job, rank: int, outcome: Outcome, kept: list[Training]) -> None:
-    spec = job.spec
-    accelerator = Emulated(step_time=spec.step_time, seed=spec.seed, spin=job.spin)
+    accelerator, tensorflow = _make_accelerator(job, rank)
     training = Training(job, rank, accelerator)
     kept.append(training)
     try:
@@ -109,6 +112,18 @@ def _train(job: Job, rank: int, outcome: Outcome, kept: list[Training]) -> None:
         outcome.checked_windows = training.checked_windows
         outcome.mismatches = training.mismatches
         outcome.evictions = training.evictions
+        outcome.tensorflow = None if tensorflow is None else asdict(tensorflow.facts)
+
+
+def _make_accelerator(job: Job, rank: int) -> tuple[Accelerator, TensorFlow | None]:
+    """Return the rank's accelerator, once more where it is one that computes."""
+    spec = job.spec
+    if spec.accelerator == "emulated":
+        step_time = spec.step_time or StepTime(mean_s=0.0, sd_s=0.0)
+        return Emulated(step_time=step_time, seed=spec.seed, spin=job.spin), None
+    gpu = gpu_numbers()[rank] if spec.gpus else None
+    tensorflow = start_tensorflow(spec, gpu=gpu, threads=rank_threads(spec))
+    return tensorflow, tensorflow
 
 
 def _save(job: Job, outcome: Outcome, training: list[Training]) -> None:

@@ -75,7 +75,8 @@ ROW = np.dtype(
 # One row per training step and rank, epochs and steps from 1. Step 0 is the barrier that opens
 # the epoch's window: only its barrier_end_ns counts, the other times equal it. Times of a step:
 # load_start <= load_end <= compute_end <= barrier_end, each in the rank's own main thread.
-# declared_ns: what the accelerator's profile says the step takes. io_wall_ns, io_cpu_ns, bytes:
+# declared_ns: what the accelerator's profile says the step takes; of an accelerator that computes,
+# what the step took. io_wall_ns, io_cpu_ns, bytes:
 # within the data calls made for this step's batch, by whichever thread read it; prefetched reads
 # may lie before load_start. wait_*: where the interval [load_start, load_end] went, as the thread
 # that delivered the batch spent it: blocked in data calls, CPU in data calls, CPU elsewhere, and
@@ -103,7 +104,8 @@ STEP = np.dtype(
 
 # One row per phase of an epoch and rank (train; eval; one checkpoint at the end, epoch = last).
 # rchar: growth of /proc/self/io rchar between the snapshots, their own cost already taken off;
-# other_read_bytes: reads in the window that are not data (schedstat, for one); row_bytes: sum of
+# other_read_bytes: reads in the window that are not data (schedstat; what threads that compute
+# read, by the kernel's own count for each); row_bytes: sum of
 # `returned` over the window's data-read rows. The self-check: rchar == row_bytes +
 # other_read_bytes. device_bytes: growth of read_bytes, -1 where it cannot be known.
 WINDOW = np.dtype(

@@ -8,6 +8,7 @@ from typing import Any, Literal
 Cache = Literal["cold", "once", "warm", "asis"]
 Buffer = Literal["fresh", "reuse"]
 Shuffle = Literal["none", "batches"]
+Accelerator = Literal["emulated", "tensorflow"]
 LoaderKind = Literal["native", "tfdata"]
 
 
@@ -28,6 +29,8 @@ class WorkerSpec:
     `steps` of an epoch, 0 for a pass over the data set. `pipelines` of bert: 0 for one per rank,
     1 for one that reads for all. `loader` "tfdata" is bert's, too: TensorFlow reads, and leaves no
     rows. `shuffle` is of dlrm's rows.
+    `accelerators` is how many, `accelerator` what they are. Only emulated ones have a `step_time`;
+    `gpus` gives a device to each of TensorFlow's, instead of a part of the processor.
     `evaluation_case_s` None reads the evaluation cases back to back.
     """
 
@@ -36,6 +39,8 @@ class WorkerSpec:
     out_dir: str
     checkpoint_dir: str | None
     checkpoint_bytes: int
+    accelerator: Accelerator
+    gpus: bool
     accelerators: int
     batch_size: int
     epochs: int
@@ -50,7 +55,7 @@ class WorkerSpec:
     shuffle: Shuffle
     buffer: Buffer
     cache: Cache
-    step_time: StepTime
+    step_time: StepTime | None
     evaluation_case_s: float | None
 
     def to_json(self) -> str:
@@ -61,5 +66,6 @@ class WorkerSpec:
     def read(cls, path: Path) -> "WorkerSpec":
         """Read what `to_json` wrote."""
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        values["step_time"] = StepTime(**values["step_time"])
+        if values["step_time"] is not None:
+            values["step_time"] = StepTime(**values["step_time"])
         return cls(**values)

@@ -68,6 +68,7 @@ def write_summary(
             "cpu_ns": sum(outcome.spin_ns for outcome in outcomes),
         },
         "ranks": [_rank(member) for member in members],
+        "tensorflow": _tensorflow([outcome.tensorflow for outcome in outcomes]),
         "evictions": [asdict(one) for outcome in outcomes for one in outcome.evictions],
         "self_check": {
             "checked_windows": sum(outcome.checked_windows for outcome in outcomes),
@@ -76,6 +77,19 @@ def write_summary(
         "versions": {"python": platform.python_version(), "numpy": np.__version__},
     }
     _write(path, summary)
+
+
+def _tensorflow(facts: Sequence[dict[str, Any] | None]) -> dict[str, Any] | None:
+    """Return what the ranks say of accelerators that compute, None where no rank had one.
+
+    The devices are each rank's, losses the first rank's; what is the same for all stands once.
+    """
+    known = [own for own in facts if own is not None]
+    if not known:
+        return None
+    devices = [None if own is None else own["device"] for own in facts]
+    untrained = [rank for rank, own in enumerate(facts) if own and own["steps_on_zeros"]]
+    return {**known[0], "device": devices, "ranks_on_zeros": untrained}
 
 
 def _dropped(samples: int | None, used: int) -> int | None:

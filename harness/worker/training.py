@@ -20,11 +20,13 @@ from harness.worker.comm import Board, Turnstile
 from harness.worker.cores import usable_cores
 from harness.worker.crew import Crew
 from harness.worker.descriptors import check_descriptors
+from harness.worker.devices import check_devices
 from harness.worker.dlrm import plan_dlrm
 from harness.worker.handover import Handover
 from harness.worker.imseg import plan_imseg
 from harness.worker.loop import Job
 from harness.worker.memory import check_memory
+from harness.worker.shares import Shares
 from harness.worker.spec import WorkerSpec
 from harness.worker.summary import write_files, write_summary
 from harness.worker.workload import Reading
@@ -48,6 +50,7 @@ def run_training(spec: WorkerSpec, emit: Emit) -> None:
         reading = plan(spec, manifest_of(data_dir, spec.workload))
         checkpoint = _checkpoint(spec, reading)
         calls = checkpoint.calls(0) if checkpoint else 0
+        check_devices(spec)
         check_descriptors(spec, reading)
         check_memory(spec, reading, checkpoint_calls=calls)
         _make_directories(out_dir)
@@ -74,19 +77,24 @@ def plan(spec: WorkerSpec, manifest: Manifest) -> Reading:
     """Return how the spec's workload reads the data set.
 
     Raises:
-        UsageError: no such workload here.
+        UsageError: no such workload here, or nothing that its accelerators could compute.
         DataSetError: the data set does not suit the spec.
     """
     if spec.workload not in READINGS:
         then = f"use one of {', '.join(READINGS)}"
         raise UsageError("no training of this workload", where=repr(spec.workload), then=then)
-    return READINGS[spec.workload](spec, manifest)
+    reading = READINGS[spec.workload](spec, manifest)
+    if spec.accelerator != "emulated" and not reading.computes:
+        where, then = f"--accelerator {spec.accelerator}", "leave it out, or train another format"
+        raise UsageError("what is read is only prepared for a training", where=where, then=then)
+    return reading
 
 
 def _run(spec: WorkerSpec, reading: Reading, checkpoint: Checkpoint | None, emit: Emit) -> None:
     context = multiprocessing.get_context("fork")
     cores = usable_cores()
-    spin = spec.accelerators <= cores
+    # What computes on the processor needs the cores that others would burn.
+    spin = spec.accelerators <= cores and spec.accelerator == "emulated"
     board = Board(spec.accelerators)
     takers = spec.accelerators - reading.readers
     job = Job(
@@ -96,7 +104,9 @@ def _run(spec: WorkerSpec, reading: Reading, checkpoint: Checkpoint | None, emit
         board=board,
         spin=spin,
         checkpoint=checkpoint,
-        handover=Handover(context, takers=takers, steps=reading.steps_per_epoch)
+        handover=Handover(
+            context, takers=takers, steps=reading.steps_per_epoch, shares=_shares(spec)
+        )
         if takers
         else None,
     )
@@ -122,6 +132,13 @@ def _run(spec: WorkerSpec, reading: Reading, checkpoint: Checkpoint | None, emit
         raise
     crew.stop()
     summarise(status="ok")
+
+
+def _shares(spec: WorkerSpec) -> Shares | None:
+    """Return memory for the parts of a batch, where accelerators compute on rows."""
+    if spec.accelerator == "emulated" or spec.workload != "dlrm":
+        return None
+    return Shares(ranks=spec.accelerators, batch_size=spec.batch_size)
 
 
 def _progress(board: Board, spec: WorkerSpec, elapsed_s: float) -> dict[str, object]:

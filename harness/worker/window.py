@@ -1,7 +1,7 @@
 """Measured windows: what the kernel counted must be what the rows say, to the byte."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -18,11 +18,21 @@ class Meter:
         calls: of every thread that may read data.
         inferred: whether data is read by calls that leave no rows: then what the kernel counted
             beside what is known to be no data stands for them.
+        bystanders: returns what threads that read no data were returned by reads so far; they are
+            there before a window opens, and when it has closed.
     """
 
-    def __init__(self, calls: Sequence[DataCalls], *, inferred: bool = False) -> None:
+    def __init__(
+        self,
+        calls: Sequence[DataCalls],
+        *,
+        inferred: bool = False,
+        bystanders: Callable[[], int] = lambda: 0,
+    ) -> None:
         self._calls = calls
         self._inferred = inferred
+        self._bystanders = bystanders
+        self._bystanders_bytes = 0
         self._counters = IoCounters()
         self._opened: IoSnapshot | None = None
         self._other_bytes = 0
@@ -31,6 +41,8 @@ class Meter:
 
     def open(self) -> None:
         """Begin a window."""
+        # Before the counters, and after them in `close`: the main thread reads them, too.
+        self._bystanders_bytes = self._bystanders()
         self._first_rows = [calls.row_count for calls in self._calls]
         self._cpu_ns = time.process_time_ns()
         self._opened = self._counters.snapshot()
@@ -45,6 +57,7 @@ class Meter:
         other_bytes = self._clock_bytes() - self._other_bytes
         closed = self._counters.snapshot()
         cpu_ns = time.process_time_ns() - self._cpu_ns
+        other_bytes += self._bystanders() - self._bystanders_bytes
         opened, self._opened = self._opened, None
         counted_bytes = closed.rchar - opened.rchar - opened.own_bytes
         row_bytes, asked_bytes = self._recorded()

@@ -40,6 +40,9 @@ class BatchReader(Protocol):
     def read(self, batch: Batch, slot: int) -> None:
         """Read a batch and leave what training needs of it in slot number `slot`."""
 
+    def batch(self, slot: int) -> Any:
+        """Return what `read` left in a slot, as an accelerator takes it."""
+
     def end(self) -> None:
         """End a phase: let go of what the next one does not continue. May be called again."""
 

@@ -396,3 +396,39 @@ def test_a_step_that_takes_no_time_is_refused():
     with pytest.raises(ConfigError, match="declares a step of 0 s"):
         build_config("imseg", BUILTIN, user=own, cwd=CWD)
     assert "did you mean v100" in refusal("--profile", "v1000")
+
+
+def test_what_computes_has_no_profile_and_the_batch_that_the_workload_has():
+    config = run("--accelerator", "tensorflow")
+    assert (config.profile, config.device, config.step_time) == (None, None, None)
+    assert (config.batch_size, config.extrapolated) == (4, False)
+    assert config_json(config)["profile"] is None
+    # No profile's range binds it.
+    assert run("--accelerator", "tensorflow", "--batch-size", "1000").batch_size == 1000
+    assert run("--accelerator", "emulated") == run()
+
+
+def test_what_only_an_emulation_has_is_refused_of_what_computes(tmp_path):
+    message = refusal("--accelerator", "tensorflow", "--profile", "ci")
+    assert "profile is of emulated accelerators: --profile" in message
+    assert "extrapolate is of" in refusal("--accelerator", "tensorflow", "--extrapolate")
+    own = document('accelerator = "tensorflow"\nprofile = "ci"\n', tmp_path)
+    with pytest.raises(ConfigError, match=r"own\.toml profile"):
+        build_config("imseg", BUILTIN, user=own, cwd=CWD)
+    assert "emulated accelerators have a profile" in refusal("--profile", "none")
+
+
+def test_gpus_are_of_what_computes():
+    assert run("--accelerator", "tensorflow", "--gpus").gpus
+    assert "emulated accelerators need no GPU: --gpus" in refusal("--gpus")
+    assert "one of emulated, tensorflow" in refusal("--accelerator", "torch")
+
+
+def test_what_computes_on_the_processor_is_said_to_be_no_accelerator():
+    on_processor = " ".join(config_notices(run("--accelerator", "tensorflow")))
+    assert "no device's figure" in on_processor
+    assert "this machine's processor" in on_processor
+    assert "Evaluation is read, and not computed" in on_processor
+    on_gpus = config_notices(run("--accelerator", "tensorflow", "--gpus", "--eval-from", "0"))
+    assert len(on_gpus) == 1
+    assert "no device's figure" in on_gpus[0]

@@ -75,6 +75,8 @@ def test_a_training_makes_the_calls_of_the_reference(
     spec = dlrm_spec(
         tmp_path,
         data_dir,
+        accelerator="emulated",
+        gpus=False,
         accelerators=accelerators,
         batch_size=batch_size,
         shuffle=shuffle,

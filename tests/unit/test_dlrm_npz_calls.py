@@ -52,6 +52,8 @@ def test_a_training_makes_the_calls_of_the_reference(tmp_path, compression, made
     spec = dlrm_spec(
         tmp_path,
         data_dir,
+        accelerator="emulated",
+        gpus=False,
         accelerators=2,
         batch_size=500,
         epochs=2,

@@ -26,7 +26,7 @@ PURE = {
 # Package or module -> what it may import beside the standard library.
 MAY_IMPORT = {
     "dsgen": {"dsgen", "google_crc32c", "isal", "numpy"},
-    "harness/worker": {"dsgen", "harness.worker", "numpy"},
+    "harness/worker": {"dsgen", "harness.worker", "numpy", "tensorflow"},
     "harness/analysis": {
         "dsgen.errors",
         "dsgen.size",
@@ -80,6 +80,17 @@ def test_pure_rooms_touch_no_file_clock_network_or_engine(place):
         for module in imports(path):
             top = module.split(".")[0]
             assert top not in sys.stdlib_module_names or top in PURE, f"{path} imports {module}"
+
+
+def test_models_alone_import_tensorflow_at_once():
+    for path in sources("harness"):
+        if path.parent.name == "models":
+            continue
+        body = ast.parse(path.read_text()).body
+        at_once = [node for node in body if isinstance(node, ast.Import)]
+        assert "tensorflow" not in {name.name for node in at_once for name in node.names}, path
+        if path.name != "tensorflow_accelerator.py":
+            assert "tensorflow" not in set(imports(path)), path
 
 
 def test_only_the_engine_imports_docker():

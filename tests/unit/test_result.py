@@ -183,3 +183,21 @@ def test_waiting_for_a_core_that_the_run_queue_knows_nothing_of_is_told(loader, 
 def test_a_kernel_without_run_queue_delays_gives_no_reason_for_doubt():
     recording = record(plan(2, 3, split={"runqueue": 1.0}))
     assert not any("run queue" in warning for warning in build_result(recording, facts(2)).warnings)
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ({"steps": 3, "last_loss": 1.5, "ranks_on_zeros": [1, 2]}, "rank 1, 2 got word"),
+        ({"steps": 3, "last_loss": None, "ranks_on_zeros": []}, "the loss is no number"),
+        ({"steps": 3, "last_loss": 1.5, "ranks_on_zeros": []}, None),
+        ({"steps": 0, "last_loss": None, "ranks_on_zeros": []}, None),
+    ],
+)
+def test_a_training_that_was_none_is_said(found, words):
+    recording = record(plan(2, 8, load_ms=1))
+    worker = replace(recording.worker, tensorflow=found)
+    said = build_result(replace(recording, worker=worker), facts(2)).warnings
+    before = build_result(recording, facts(2)).warnings
+    new = [line for line in said if line not in before]
+    assert [words in line for line in new] == ([True] if words else [])

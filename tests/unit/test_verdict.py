@@ -198,6 +198,16 @@ def test_the_profile_of_ci_is_said_to_be_no_accelerator():
     assert verdict.sentence.endswith("Profile ci describes no real accelerator.")
 
 
+def test_accelerators_that_compute_are_named_by_their_devices():
+    accelerators = {"kind": "tensorflow", "count": 2, "batch_size": 2, "device": ["Xeon", "Xeon"]}
+    verdict = verdict_of(record(plan(2, 2, load_ms=1)), accelerators=accelerators)
+    assert "2 x TensorFlow on Xeon" in verdict.sentence
+    for devices in ({}, {"device": [None, None]}):
+        unknown = {"kind": "tensorflow", "count": 2, "batch_size": 2, **devices}
+        verdict = verdict_of(record(plan(2, 2, load_ms=1)), accelerators=unknown)
+        assert "2 x TensorFlow on unknown" in verdict.sentence
+
+
 def test_au_is_never_rounded_up_to_the_mark():
     loads, declared = [[[1_001] * 10]], [[9_000] * 10]
     verdict = verdict_of(record(Plan(loads_ns=loads, declared_ns=declared)))

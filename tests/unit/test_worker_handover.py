@@ -46,7 +46,7 @@ def test_nobody_goes_on_before_the_reader_and_nobody_twice():
     given_steps, taken = [0], []
 
     def take():
-        loader = TakingLoader(handover, most_batches=5)
+        loader = TakingLoader(handover, rank=1, most_batches=5)
         loader.start((), phase=Phase.TRAIN, epoch=1)
         for step in range(1, 6):
             loader.next()
@@ -85,7 +85,7 @@ def test_waits_reach_other_processes():
     def take():
         steps = np.zeros(3, STEP)
         steps["load_end_ns"] = 10
-        split = TakingLoader(handover, most_batches=3).waits(steps)
+        split = TakingLoader(handover, rank=1, most_batches=3).waits(steps)
         theirs.send([getattr(split, name).tolist() for name in KINDS])
 
     process = CONTEXT.Process(target=take, daemon=True)

@@ -48,6 +48,9 @@ class _Reader:
     def read(self, batch, slot):
         self._readers.note(batch.step, slot)
 
+    def batch(self, slot):
+        return self._readers.slots[slot]
+
     def end(self):
         self._readers.ended += 1
 
@@ -71,7 +74,7 @@ def test_batches_come_in_order_and_within_bounds(workers, prefetch):
     loader = thread_loader(readers, workers=workers, prefetch=prefetch)
     loader.start(batches(50), phase=Phase.TRAIN, epoch=1)
     for step in range(1, 51):
-        loader.next()
+        assert loader.next() == step
         readers.taken = step
         assert step in readers.read_by
         time.sleep(0.0005)
@@ -137,7 +140,7 @@ def test_without_workers_the_main_thread_reads_when_asked():
     loader = InlineLoader(calls, readers.reader(), most_batches=10)
     loader.start(batches(3), phase=Phase.EVAL, epoch=2)
     assert readers.order == []
-    loader.next()
+    assert loader.next() == 1
     assert readers.order == [1]
     assert readers.read_by == {1: threading.get_ident()}
     assert (calls.phase, calls.epoch, calls.step) == (Phase.EVAL, 2, 1)

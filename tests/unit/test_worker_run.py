@@ -256,6 +256,9 @@ class InstantReading:
     def reader(self, _calls, _slots):
         return self
 
+    def batch(self, _slot):
+        return None
+
     def read(self, _batch, slot):
         del slot  # named as the callers name it
         is_main = threading.current_thread() is threading.main_thread()

@@ -64,6 +64,8 @@ def make_spec(tmp_path: Path, data_dir: Path, **changes) -> WorkerSpec:
         out_dir=str(tmp_path / "out"),
         checkpoint_dir=None,
         checkpoint_bytes=0,
+        accelerator="emulated",
+        gpus=False,
         accelerators=1,
         batch_size=1,
         epochs=1,
