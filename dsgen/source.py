@@ -24,7 +24,7 @@ FORMAT_VERSION: Final = 2
 
 _CHANGED: Final = "leave the input alone, then remove the scaled data set and scale again"
 _RENEWED: Final = "repeat the command that made the data set, which writes it again"
-_DAMAGED: Final = "leave it out of the input, or make it again"
+_DAMAGED: Final = "leave it out, or make it again"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

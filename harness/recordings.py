@@ -14,6 +14,7 @@ _COUNTS = (
     "steps_per_epoch",
     "samples_used_per_epoch",
     "samples_dropped_per_epoch",
+    "mean_sample_bytes",
     "readers",
 )
 _OTHER = ("cores", "spin", "ranks", "versions")

@@ -5,37 +5,47 @@ import math
 import psutil
 
 from dsgen.errors import DataSetError
+from dsgen.layout import COUNTED
 from dsgen.manifest import Manifest
 from dsgen.size import format_size
 from harness.config import Config
-from harness.worker.workload import Reading
 
 _GB = 10**9
 # Steps of an epoch are whole ones, and ranks have unequal shares.
 _MARGIN = 1.01
 
 
-def check_size(config: Config, manifest: Manifest, reading: Reading) -> None:
+def check_size(config: Config, manifest: Manifest, steps: int | None = None) -> None:
     """Compare a data set, also one that is still to be made, with `require_steps` and `_memories`.
+
+    Args:
+        config: with what is required.
+        manifest: of the data set.
+        steps: of an epoch, where they are known; else as many as its samples allow.
 
     Raises:
         DataSetError: it is too small, with the size that would do.
     """
-    problems = [*_of_steps(config, reading), *_of_memory(config, manifest)]
+    problems = [*_of_steps(config, manifest, steps), *_of_memory(config, manifest)]
     if not problems:
         return
-    if config.steps:
+    enough = math.ceil(_enough_bytes(config, manifest) / _GB)
+    then = f"use --size {enough}GB or more"
+    if 0 < config.steps < config.require_steps:
         then = "leave --steps out"
-    else:
-        then = f"use --size {_enough(config, manifest, reading):,}GB or more".replace(",", "")
     raise DataSetError("; ".join(problems), where=config.preset or "the configuration", then=then)
 
 
-def _of_steps(config: Config, reading: Reading) -> list[str]:
-    if reading.steps_per_epoch >= config.require_steps:
+def _of_steps(config: Config, manifest: Manifest, known: int | None) -> list[str]:
+    steps = known
+    if steps is None:
+        if COUNTED in (file.samples for file in manifest.files):
+            return []
+        steps = config.steps or manifest.samples_train // _step_samples(config)
+    if steps >= config.require_steps:
         return []
-    steps = f"{reading.steps_per_epoch:,} step{'' if reading.steps_per_epoch == 1 else 's'}"
-    return [f"{steps} in an epoch, where {config.require_steps:,} are asked for"]
+    some = f"{steps:,} step{'' if steps == 1 else 's'}"
+    return [f"{some} in an epoch, where {config.require_steps:,} are asked for"]
 
 
 def _of_memory(config: Config, manifest: Manifest) -> list[str]:
@@ -46,13 +56,19 @@ def _of_memory(config: Config, manifest: Manifest) -> list[str]:
     return [f"{format_size(_train_bytes(manifest))} of training data, where {times} is asked for"]
 
 
-def _enough(config: Config, manifest: Manifest, reading: Reading) -> int:
-    """Return a size in GB that would do, evaluation files included where it counts them."""
+def _enough_bytes(config: Config, manifest: Manifest) -> float:
+    """Return a size that would do, evaluation files included where it counts them."""
     train_bytes = _train_bytes(manifest)
-    samples = config.require_steps * config.batch_size * config.accelerators
-    by_steps = samples * train_bytes / (reading.train_samples or math.inf)
-    share = manifest.data_bytes / train_bytes
-    return math.ceil(max(by_steps, _memories_bytes(config)) * share * _MARGIN / _GB)
+    samples = config.require_steps * _step_samples(config)
+    by_steps = samples * train_bytes / max(1, manifest.samples_train)
+    if config.steps or manifest.samples_train <= 0:
+        by_steps = 0.0
+    share = manifest.data_bytes / max(1, train_bytes)
+    return max(by_steps, _memories_bytes(config)) * share * _MARGIN
+
+
+def _step_samples(config: Config) -> int:
+    return config.batch_size * config.accelerators
 
 
 def _memories_bytes(config: Config) -> float:

@@ -55,16 +55,16 @@ def training_lines(config: Config, data: DataSet) -> list[str]:
     """
     spec = worker_spec(config, data.directory, config.results)
     manifest = data.manifest or planned_manifest(config)
+    check_size(config, manifest)
     reading = plan(spec, manifest)
-    check_size(config, manifest, reading)
+    check_size(config, manifest, reading.steps_per_epoch)
     by = "" if reading.readers == config.accelerators else ", read by one for all"
-    return [
+    lines = [
         f"train   {_accelerators(config)}, batch {config.batch_size} each{by}, "
-        f"{config.epochs} epochs of {reading.steps_per_epoch} steps, cache {config.cache}",
-        *(_demand_lines(config, reading) if reading.computes else [_PREPARED]),
-        *config_notices(config),
-        *reading_notices(config, manifest),
+        f"{config.epochs} epochs of {reading.steps_per_epoch} steps, cache {config.cache}"
     ]
+    lines += _demand_lines(config, reading) if reading.computes else [_PREPARED]
+    return [*lines, *config_notices(config), *reading_notices(config, manifest)]
 
 
 def _accelerators(config: Config) -> str:
@@ -73,11 +73,24 @@ def _accelerators(config: Config) -> str:
 
 
 def _demand_lines(config: Config, reading: Reading) -> list[str]:
-    """Return what accelerators that never wait would read: mean bytes of a sample, mean step."""
-    if not reading.train_samples or config.step_time is None:
+    """Return what accelerators that never wait would read, and how long they would take."""
+    if config.step_time is None:
         return []
-    train_bytes = sum(file.size_bytes for file in reading.files if file.role == "train")
-    step_bytes = train_bytes / reading.train_samples * config.batch_size * config.accelerators
-    need = step_bytes / config.step_time.mean_s
+    step_s = config.step_time.mean_s
+    need = reading.sample_bytes * config.batch_size * config.accelerators / step_s
     low = ", which cannot test bandwidth" if need < LOW_DEMAND_BYTES_PER_S else ""
-    return [f"        asks for {rate(need)}{low}"]
+    least = _duration(config.epochs * reading.steps_per_epoch * step_s)
+    return [f"        asks for {rate(need)}{low}; takes {least} at least"]
+
+
+def _duration(seconds: float) -> str:
+    """Return a time as a person plans with it.
+
+    >>> [_duration(seconds) for seconds in (7.4, 3240, 13_680, 6.8e6)]
+    ['7 s', '54 min', '3.8 h', '79 days']
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 100 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86_400:.0f} days"

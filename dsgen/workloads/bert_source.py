@@ -22,7 +22,7 @@ _FEATURES: Final = {
     *("input_ids", "input_mask", "segment_ids", "next_sentence_labels"),
     *("masked_lm_positions", "masked_lm_ids", "masked_lm_weights"),
 }
-_THEN: Final = "leave it out of the input, or make it again"
+_THEN: Final = "leave it out, or make it again"
 
 
 def inspect(root: Path, names: list[str]) -> Source:

@@ -33,7 +33,7 @@ _METHODS: Final[dict[int, Compression]] = {
     zipfile.ZIP_DEFLATED: "deflate",
 }
 _SHOWN: Final = 100  # of what is wrong with an archive
-_THEN: Final = "leave it out of the input, or make it again"
+_THEN: Final = "leave it out, or make it again"
 
 
 def look(root: Path, name: str) -> tuple[SourceFile, Compression]:

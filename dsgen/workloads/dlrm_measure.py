@@ -31,7 +31,7 @@ _PIECES: Final = 500
 _MOST_ROWS: Final = 4096
 _LEAST_ROWS: Final = 64
 _ROW_BYTES: Final = 8 * 40
-_THEN: Final = "leave it out of the input, or make it again"
+_THEN: Final = "leave it out, or make it again"
 
 
 def made_days(

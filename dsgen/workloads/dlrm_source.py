@@ -36,7 +36,7 @@ _SAMPLE_BYTES: Final = 2**20
 _SAMPLE_ROWS: Final = 4096
 _LARGEST: Final = 2**31
 _SHOWN: Final = 100  # of what is wrong with a line
-_THEN: Final = "leave it out of the input, or make it again"
+_THEN: Final = "leave it out, or make it again"
 
 
 def inspect(root: Path, names: list[str], format_: str) -> Source:

@@ -27,7 +27,7 @@ NAME: Final = re.compile(r"(?P<case>.+_(?P<number>\d+))_(?P<kind>[xy])\.npy")
 DTYPES: Final[dict[str, np.dtype[Any]]] = {"x": np.dtype("<f4"), "y": np.dtype("u1")}
 # numpy writes 128 bytes; a header of version 1.0 may be as long as this.
 _HEADER_BYTES: Final = 2**16
-_THEN = "leave it out of the input, or make it again"
+_THEN = "leave it out, or make it again"
 
 
 def inspect(root: Path, names: list[str]) -> Source:

@@ -43,7 +43,8 @@ class WorkerFacts:
     """The worker's own account (worker.json); None or empty where it never got to write it.
 
     `readers` is how many ranks read; the others only step. Dropped samples are None, too, where
-    nobody knows how many there are. `bytes` are inferred where calls left no rows. `tensorflow` is
+    nobody knows how many there are. `mean_sample_bytes` is what files hold of a training sample; an
+    epoch of few steps may read more. `bytes` are inferred where calls left no rows. `tensorflow` is
     of accelerators that computed: device by rank, tensorflow_version, model, parameters,
     threads_per_rank, steps, losses, ranks_on_zeros.
     """
@@ -52,6 +53,7 @@ class WorkerFacts:
     steps_per_epoch: int | None = None
     samples_used_per_epoch: int | None = None
     samples_dropped_per_epoch: int | None = None
+    mean_sample_bytes: float | None = None
     readers: int | None = None
     bytes: Literal["recorded", "inferred"] = "recorded"
     evictions: tuple[Eviction, ...] = ()

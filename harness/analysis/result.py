@@ -153,17 +153,16 @@ def _case(
     recording: Recording,
     facts: RunFacts,
 ) -> Case:
-    count, batch_size = int(facts.accelerators["count"]), int(facts.accelerators["batch_size"])
     return Case(
         status=facts.status,
-        accelerators=count,
+        accelerators=int(facts.accelerators["count"]),
         profile=accelerator_name(facts.accelerators),
         emulated=facts.accelerators.get("kind") != "tensorflow",
         threshold_au=facts.threshold_au,
         cache=facts.cache,
         client=client_state(metrics.bytes, recording.worker.evictions, cache=facts.cache),
         metrics=metrics,
-        demand=compute_demand(epochs, metrics, accelerators=count, batch_size=batch_size),
+        demand=compute_demand(epochs, recording.worker.mean_sample_bytes),
         causes=find_causes(
             epochs,
             readers=recording.worker.readers,

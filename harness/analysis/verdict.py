@@ -104,6 +104,8 @@ def _withhold(case: Case) -> _Finding | None:
             "what was read is prepared for a training, and no accelerator waits for it; "
             f"it was read at {bandwidth}"
         )
+        if memory:
+            reason += f", {percent(memory)} of it from memory"
     elif case.metrics.au.value is None or not case.self_check.passed:
         reason = "no epoch was measured from its first step to its last"
     elif case.cache == "cold" and memory is not None and memory > MAJORITY:

@@ -218,12 +218,15 @@ def _coverage(result: Result) -> str:
     if used is None:
         return "How much of the data set an epoch reads is unknown."
     if dropped is None:
-        return f"An epoch reads {used:,} training samples; how many there are is unknown."
+        return f"An epoch trains on {used:,} samples; how many there are is unknown."
     there = result.dataset.get("samples", {}).get("train")
     if there is not None and used > there:
-        return f"An epoch reads {used:,} training samples: all {there:,}, {used / there:.1f} times."
-    unread = percent(dropped / (used + dropped)) if used + dropped else UNKNOWN
-    return f"An epoch reads {used:,} training samples and leaves {dropped:,} unread ({unread})."
+        return f"An epoch trains on {used:,} samples: all {there:,}, {used / there:.1f} times."
+    left_out = percent(dropped / (used + dropped)) if used + dropped else UNKNOWN
+    return (
+        f"An epoch trains on {used:,} of {used + dropped:,} training samples and leaves out "
+        f"{dropped:,} ({left_out})."
+    )
 
 
 def _loss_table(result: Result) -> Table:

@@ -120,6 +120,11 @@ class BertReading:
         return True
 
     @property
+    def sample_bytes(self) -> float:
+        """Of a record, on average."""
+        return self.record_bytes
+
+    @property
     def epoch_samples(self) -> int:
         """Records of whole steps; passes may follow one another."""
         return self.steps_per_epoch * self._batch_records * self.readers

@@ -44,7 +44,7 @@ from harness.worker.io import DataCalls, Role, TracedFile
 from harness.worker.record import FileClass, Phase
 from harness.worker.recorded import CALLS_PER_OPEN, open_recorded
 from harness.worker.spec import WorkerSpec
-from harness.worker.workload import Batch
+from harness.worker.workload import Batch, mean_bytes
 
 # A seek and a read. Where batches are no whole blocks, Python reads a block more; where the file
 # ends, it asks once more.
@@ -98,6 +98,11 @@ class RowsReading:
     def train_samples(self) -> int:
         """Training rows."""
         return self.train_file.size_bytes // ROW_BYTES
+
+    @property
+    def sample_bytes(self) -> float:
+        """Of the training files, spread over their samples."""
+        return mean_bytes(self.files, self.train_samples)
 
     @property
     def epoch_samples(self) -> int:

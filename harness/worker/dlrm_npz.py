@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsgen.errors import DataSetError, UsageError
-from dsgen.manifest import Manifest
+from dsgen.manifest import Manifest, ManifestFile
 from dsgen.npy import MALFORMED
 from dsgen.workloads.dlrm_columns import CATEGORIES, COLUMNS, INTEGERS
 from dsgen.workloads.dlrm_counts import CATEGORIES_NAME, ROWS_NAME
@@ -49,7 +49,7 @@ from harness.worker.io import DataCalls, TracedFile
 from harness.worker.record import FileClass, Phase
 from harness.worker.recorded import open_recorded
 from harness.worker.spec import WorkerSpec
-from harness.worker.workload import Batch
+from harness.worker.workload import Batch, mean_bytes
 
 # The arrays in the order in which the reference asks for them, and their columns of the 40.
 ARRAYS: Final = {"X_int": INTEGERS, "X_cat": CATEGORIES, "y": slice(0, 1)}
@@ -129,6 +129,11 @@ class DaysReading:
     def test_rows(self) -> int:
         """The first half of the last day, of an odd number the larger one."""
         return -(-self.test_day.rows // 2)
+
+    @property
+    def sample_bytes(self) -> float:
+        """Of the training files, spread over their samples."""
+        return mean_bytes(self.files, self.train_samples)
 
     @property
     def epoch_samples(self) -> int:
@@ -261,8 +266,9 @@ class DaysReader:
     def _check(self, part: Arrays, path: str, first: int) -> None:
         for name, values in part.items():
             columns = values.reshape(len(values), -1)
-            # As it is asked, a value that is no number is beyond, too.
-            within = (columns >= 0) & (columns < self._ends[name])
+            # As it is asked, a value that is no number is beyond, too; and so is one that is not
+            # whole, which the reference would cut.
+            within = (columns >= 0) & (columns < self._ends[name]) & (columns == np.floor(columns))
             if not within.all():
                 column = ARRAYS[name].start
                 refuse_value(columns, ~within, column, self._ends[name], path, first)
@@ -304,9 +310,18 @@ def plan_npz(spec: WorkerSpec, manifest: Manifest) -> DaysReading:
     return reading
 
 
+def _number(file: ManifestFile) -> int:
+    return int(re.sub(r"\D", "", file.path))
+
+
 def _days(spec: WorkerSpec, manifest: Manifest) -> tuple[Day, ...]:
     files = [file for file in manifest.files if file.role == "train"]
-    files.sort(key=lambda file: int(re.sub(r"\D", "", file.path)))
+    files.sort(key=_number)
+    missing = sorted(set(range(len(files))) - {_number(file) for file in files})
+    if missing:
+        what = f"{len(files)} days, and no day {missing[0]} among them"
+        then = "bring it back, or number the days from 0 on"
+        raise DataSetError(what, where=spec.data_dir, then=then)
     return tuple(
         Day(
             file=TracedFile(

@@ -203,7 +203,8 @@ def refuse_value(
     row, column = (int(place) for place in np.argwhere(beyond)[0])
     number = first_column + column
     what = (
-        f"{column_name(number)} is {values[row, column]}, not from 0 to {int(ends[column]) - 1:,}"
+        f"{column_name(number)} is {values[row, column]}, "
+        f"no whole number from 0 to {int(ends[column]) - 1:,}"
     )
     where = f"{path}, row {first_row + row}, column {number}"
     raise DataSetError(what, where=where, then=_THEN)

@@ -29,7 +29,7 @@ from harness.worker.io import DataCalls, TracedFile
 from harness.worker.record import FileClass, Phase
 from harness.worker.recorded import CALLS_PER_OPEN, open_recorded
 from harness.worker.spec import WorkerSpec
-from harness.worker.workload import Batch
+from harness.worker.workload import Batch, mean_bytes
 
 PASSES: Final = 2
 
@@ -92,6 +92,11 @@ class LinesReading:
     def train_samples(self) -> int:
         """Lines."""
         return self.lines
+
+    @property
+    def sample_bytes(self) -> float:
+        """Of the training files, spread over their samples."""
+        return mean_bytes(self.files, self.train_samples)
 
     @property
     def epoch_samples(self) -> int:

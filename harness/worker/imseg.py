@@ -25,7 +25,7 @@ from harness.worker.npy import CALLS_PER_FILE, NpyReader
 from harness.worker.order import check_steps, eval_order, steps_per_epoch, train_batches
 from harness.worker.record import FileClass, Phase
 from harness.worker.spec import WorkerSpec
-from harness.worker.workload import Batch
+from harness.worker.workload import Batch, mean_bytes
 
 CROP = 128
 _DTYPES = {FileClass.X: np.dtype("<f4"), FileClass.Y: np.dtype("|u1")}
@@ -96,6 +96,11 @@ class ImsegReading:
     def train_samples(self) -> int:
         """Training cases."""
         return len(self.train_cases)
+
+    @property
+    def sample_bytes(self) -> float:
+        """Of the training files, spread over their samples."""
+        return mean_bytes(self.files, self.train_samples)
 
     @property
     def epoch_samples(self) -> int:

@@ -57,6 +57,7 @@ def write_summary(
         "steps_per_epoch": reading.steps_per_epoch,
         "samples_used_per_epoch": used,
         "samples_dropped_per_epoch": _dropped(reading.train_samples, used),
+        "mean_sample_bytes": reading.sample_bytes,
         "readers": reading.readers,
         "bytes": "inferred" if spec.loader == "tfdata" else "recorded",
         "cores": cores,

@@ -1,6 +1,6 @@
 """What the training loop asks of a workload: which batches, and how one is read."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,6 +27,11 @@ class Batches(Protocol):
 def sample_count(batches: Batches) -> int:
     """Return how many samples are in all batches together."""
     return sum(len(batches[index].samples) for index in range(len(batches)))
+
+
+def mean_bytes(files: Iterable[TracedFile], samples: int) -> float:
+    """Return the mean bytes of the training samples that these files hold."""
+    return sum(file.size_bytes for file in files if file.role == "train") / max(1, samples)
 
 
 class BatchReader(Protocol):
@@ -64,6 +69,10 @@ class Reading(Protocol):
     @property
     def train_samples(self) -> int | None:
         """Training samples of the data set, None where only reading all of it would tell."""
+
+    @property
+    def sample_bytes(self) -> float:
+        """Mean bytes of a training sample, as the files hold them."""
 
     @property
     def epoch_samples(self) -> int:

@@ -90,6 +90,7 @@ def record(plan: Plan) -> Recording:
         steps_per_epoch=len(plan.declared_ns[0]),
         samples_used_per_epoch=ranks * plan.batch_size * len(plan.declared_ns[0]),
         samples_dropped_per_epoch=0,
+        mean_sample_bytes=plan.bytes_per_step / plan.batch_size,
         evictions=plan.evictions,
         other={"cores": 8, "spin": True, "ranks": [{"rank": r} for r in range(ranks)]},
     )
@@ -186,6 +187,7 @@ def _worker_json(worker: WorkerFacts) -> dict[str, Any]:
         "steps_per_epoch": worker.steps_per_epoch,
         "samples_used_per_epoch": worker.samples_used_per_epoch,
         "samples_dropped_per_epoch": worker.samples_dropped_per_epoch,
+        "mean_sample_bytes": worker.mean_sample_bytes,
         "evictions": [
             {
                 "epoch": eviction.epoch,

@@ -157,11 +157,34 @@ def test_nothing_recorded_gives_no_figures():
 
 
 def test_demand_is_what_full_use_would_ask_for():
-    epochs, metrics = figures(record(plan(8, 3)))
-    demand = compute_demand(epochs, metrics, accelerators=8, batch_size=2)
+    epochs, _ = figures(record(plan(8, 3)))
+    demand = compute_demand(epochs, 500.0)
     assert demand.samples_per_s == pytest.approx(8 * 2 / 0.100)
-    assert demand.mean_sample_bytes == pytest.approx(500)
+    assert demand.mean_sample_bytes == 500
     assert demand.bytes_per_s == pytest.approx(160 * 500)
+
+
+def test_demand_does_not_grow_with_what_a_pipeline_reads_ahead():
+    recording = record(plan(8, 3))
+    before = compute_demand(figures(recording)[0], 500.0)
+    for windows in recording.windows:
+        windows["row_bytes"] *= 100
+        windows["rchar"] *= 100
+    assert compute_demand(figures(recording)[0], 500.0) == before
+
+
+def test_demand_counts_the_samples_of_a_short_last_step():
+    recording = record(plan(8, 3))
+    for windows in recording.windows:
+        windows["samples"] -= 1
+    demand = compute_demand(figures(recording)[0], 500.0)
+    assert demand.samples_per_s == pytest.approx(8 * 5 / 0.300)
+
+
+def test_bytes_of_a_sample_that_are_unknown_are_no_demand_of_zero():
+    demand = compute_demand(figures(record(plan(8, 3)))[0], None)
+    assert demand.bytes_per_s is None
+    assert demand.samples_per_s == pytest.approx(160)
 
 
 def test_rows_in_any_order_give_the_same_figures():

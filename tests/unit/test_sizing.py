@@ -56,4 +56,15 @@ def test_the_preset_has_the_rules(tmp_path, workload):
     config = build_config(workload, BUILTIN, preset="mlperf-style", cwd=tmp_path)
     assert (config.epochs - config.warmup_epochs, config.warmup_epochs) == (5, 1)
     assert (config.require_steps, config.require_memories) == (500, 5.0)
-    assert (config.steps, config.eval_from, config.checkpoint) == (0, 0, None)
+    assert (config.eval_from, config.checkpoint) == (0, None)
+    assert config.steps == (500 if workload == "bert" else 0)
+
+
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_a_data_set_too_small_for_a_single_step_is_told_the_size_as_well(tmp_path, workload):
+    rules = ("--require-memories", 5, "--memory", "300MB", "--require-steps", 2)
+    done = planned(tmp_path, workload, *rules, "--size", "1MB", "--accelerators", 4)
+    assert done.returncode == 6
+    size = re.search(r"use --size (\d+GB) or more", done.stderr)[1]
+    more = planned(tmp_path, workload, *rules, "--size", size, "--accelerators", 4)
+    assert more.returncode == 0, more.stderr

@@ -181,9 +181,12 @@ def test_thousands_of_steps_make_a_page_that_still_opens():
 @pytest.mark.parametrize(
     ("counts", "words"),
     [
-        ((1_000, None), "reads 1,000 training samples; how many there are is unknown"),
-        ((128_000, 0), "reads 128,000 training samples: all 64,000, 2.0 times"),
-        ((63_000, 1_000), "reads 63,000 training samples and leaves 1,000 unread (1.5 %)"),
+        ((1_000, None), "trains on 1,000 samples; how many there are is unknown"),
+        ((128_000, 0), "trains on 128,000 samples: all 64,000, 2.0 times"),
+        (
+            (63_000, 1_000),
+            "trains on 63,000 of 64,000 training samples and leaves out 1,000 (1.5 %)",
+        ),
     ],
 )
 def test_how_much_of_the_data_set_an_epoch_reads_is_told(counts, words):

@@ -95,11 +95,11 @@ def test_files_of_a_users_own_need_no_manifest(tmp_path, own):
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
-        (0, 2, "y is 2, not from 0 to 1"),
-        (1, -1, "X_int 0 is -1, not from 0"),
+        (0, 2, "y is 2, no whole number from 0 to 1"),
+        (1, -1, "X_int 0 is -1, no whole number"),
         (13, -(2**31), "X_int 12 is -2147483648"),
-        (14, 10, "X_cat 0 is 10, not from 0 to 9"),
-        (39, 35, "X_cat 25 is 35, not from 0 to 34"),
+        (14, 10, "X_cat 0 is 10, no whole number from 0 to 9"),
+        (39, 35, "X_cat 25 is 35, no whole number from 0 to 34"),
         (39, -1, "X_cat 25 is -1"),
     ],
 )
@@ -286,7 +286,7 @@ def test_a_bad_row_ends_all_ranks_with_its_line(tmp_path, own):
     done = run_worker(tmp_path, spec)
     assert done.returncode == 6
     [line] = done.stderr.splitlines()
-    assert "X_cat 6 is 99, not from 0 to 15" in line
+    assert "X_cat 6 is 99, no whole number from 0 to 15" in line
     assert "row 500, column 20" in line
 
 

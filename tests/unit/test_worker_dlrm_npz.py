@@ -121,11 +121,13 @@ def test_each_row_of_the_training_days_is_in_one_batch(days, batch_size, acceler
 @pytest.mark.parametrize(
     ("name", "row", "column", "value", "message"),
     [
-        ("y", 7, None, 2, "y is 2.0, not from 0 to 1"),
+        ("y", 7, None, 2, "y is 2.0, no whole number from 0 to 1"),
+        ("y", 3, None, 0.5, "y is 0.5, no whole number from 0 to 1"),
+        ("X_cat", 5, 0, 1.5, "X_cat 0 is 1.5, no whole number from 0 to 9"),
         ("X_int", 0, 0, -1, "X_int 0 is -1.0"),
         ("X_int", 169, 12, np.nan, "X_int 12 is nan"),
-        ("X_cat", 60, 0, 10, "X_cat 0 is 10.0, not from 0 to 9"),
-        ("X_cat", 168, 25, 35, "X_cat 25 is 35.0, not from 0 to 34"),
+        ("X_cat", 60, 0, 10, "X_cat 0 is 10.0, no whole number from 0 to 9"),
+        ("X_cat", 168, 25, 35, "X_cat 25 is 35.0, no whole number from 0 to 34"),
     ],
 )
 def test_a_value_that_training_cannot_take_is_named(
@@ -204,6 +206,13 @@ def test_what_a_day_needs_beside_it_is_missed(tmp_path, own):
     with pytest.raises(DataSetError, match="no counts") as caught:
         plan_dlrm(dlrm_spec(tmp_path, own), described(own, "dlrm"))
     assert "day_day_count.npz" in str(caught.value)
+
+
+def test_a_day_that_is_missing_is_named(tmp_path, own):
+    (own / "manifest.json").unlink()
+    (own / "day_2_reordered.npz").unlink()
+    with pytest.raises(DataSetError, match="4 days, and no day 2 among them"):
+        plan_dlrm(dlrm_spec(tmp_path, own), described(own, "dlrm"))
 
 
 def test_days_are_in_the_order_of_their_numbers(tmp_path):
