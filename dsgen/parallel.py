@@ -6,6 +6,7 @@ concurrent.futures: its workers outlive a parent that is killed, and cannot be e
 
 import contextlib
 import ctypes
+import gc
 import multiprocessing
 import os
 import reprlib
@@ -38,6 +39,9 @@ def run_parallel(
         WriterDiedError: a process died; the task is named by its repr.
         FeedrateError: what `work` raised, as it raised it.
     """
+    # What is there stays, a plan of a million files say. Each full collection would walk it again,
+    # here and in every process, which would copy its pages.
+    gc.freeze()
     remaining = iter(tasks)
     crew: dict[Connection, tuple[ForkProcess, Task]] = {}
     with held() as heed:
