@@ -6,9 +6,9 @@ from dsgen.clone import allocation_of
 from dsgen.damage import obstacle
 from dsgen.errors import DataSetError
 from dsgen.input import find_input, holds
-from dsgen.layout import COUNTED, Parameters, Role
+from dsgen.layout import COUNTED, Parameters, PlannedFile, Role
 from dsgen.manifest import MANIFEST_NAME, Manifest, ManifestFile, read_manifest
-from dsgen.source import Source
+from dsgen.source import Source, SourceFile
 
 
 def manifest_of(directory: Path, workload: str) -> Manifest:
@@ -42,20 +42,22 @@ def described(directory: Path, workload: str) -> Manifest:
         samples_eval=_samples(source, "eval"),
         entropy=None,
         allocation=allocation_of(found.root / file.path for file in source.files),
-        files=tuple(
-            ManifestFile(
-                path=file.path,
-                role=file.role,
-                file_class=file.file_class,
-                bytes=file.bytes,
-                samples=file.samples,
-                crc32c=None,
-                segments=(),
-            )
-            for file in source.files
-        ),
+        files=tuple(map(unread, source.files)),
         links=(),
         crc32c=None,
+    )
+
+
+def unread(file: PlannedFile | SourceFile) -> ManifestFile:
+    """Return the entry of a file whose content nobody has read."""
+    return ManifestFile(
+        path=file.path,
+        role=file.role,
+        file_class=file.file_class,
+        bytes=file.bytes,
+        samples=file.samples,
+        crc32c=None,
+        segments=(),
     )
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import msgspec
 
-from dsgen.described import manifest_of
+from dsgen.described import manifest_of, unread
 from dsgen.input import holds
 from dsgen.layout import COUNTED, Layout
-from dsgen.manifest import MANIFEST_NAME, Allocation, Manifest, ManifestFile, read_manifest
+from dsgen.manifest import MANIFEST_NAME, Allocation, Manifest, read_manifest
 from dsgen.size import echo_size, format_size, parse_size
 from dsgen.workloads import WORKLOADS, plan
 from harness.config import Config, checkpoint_below
@@ -49,18 +49,7 @@ def planned_manifest(config: Config) -> Manifest:
         samples_eval=layout.samples("eval"),
         entropy=None,
         allocation=Allocation(holes_bytes=None, shared_bytes=None),
-        files=tuple(
-            ManifestFile(
-                path=file.path,
-                role=file.role,
-                file_class=file.file_class,
-                bytes=file.bytes,
-                samples=file.samples,
-                crc32c=None,
-                segments=(),
-            )
-            for file in layout.files
-        ),
+        files=tuple(map(unread, layout.files)),
         links=layout.links,
         crc32c=None,
     )

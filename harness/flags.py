@@ -40,7 +40,7 @@ _FLAGS: Final[dict[str, tuple[str | None, str]]] = {
     "engine": ("auto|docker|local", "containers, or plain processes"),
     "image_archive": ("FILE|none", "base image, where no registry can be reached"),
     "require_steps": ("N", "of an epoch at least, or the data set is refused"),
-    "require_memories": ("X", "training data of at least X times the memory, or it is refused"),
+    "require_memory_times": ("X", "training data of at least X times the memory, or it is refused"),
     "require_au": ("X|none", "exit with 20 when AU is below X (0 to 1)"),
     "max_duration": ("SECONDS|none", "end training with exit code 10 after so long"),
     "extrapolate": (None, "use the profile outside the range it was measured in"),

@@ -15,7 +15,7 @@ from msgspec import Meta
 from dsgen.errors import UsageError, breaks_line
 from dsgen.size import parse_size
 from harness.errors import ConfigError
-from harness.worker.spec import Accelerator, Buffer, Cache, LoaderKind, Shuffle
+from harness.worker.spec import AcceleratorKind, Buffer, Cache, LoaderKind, Shuffle
 
 Count = Annotated[int, Meta(ge=1)]
 CountOrZero = Annotated[int, Meta(ge=0)]
@@ -39,7 +39,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     seed: CountOrZero
     processes: CountOrZero
     accelerators: Accelerators
-    accelerator: Accelerator
+    accelerator: AcceleratorKind
     gpus: bool
     profile: str | None
     batch_size: Count
@@ -60,7 +60,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     engine: Literal["auto", "docker", "local"]
     image_archive: Path | None
     require_steps: CountOrZero
-    require_memories: Annotated[float, Meta(ge=0)]
+    require_memory_times: Annotated[float, Meta(ge=0)]
     require_au: Annotated[float, Meta(gt=0, le=1)] | None
     max_duration_s: Annotated[float, Meta(gt=0)] | None
     extrapolate: bool

@@ -16,7 +16,7 @@ _MARGIN = 1.01
 
 
 def check_size(config: Config, manifest: Manifest, steps: int | None = None) -> None:
-    """Compare a data set, also one that is still to be made, with `require_steps` and `_memories`.
+    """Compare a data set, also one that is still to be made, with what is required.
 
     Args:
         config: with what is required.
@@ -52,7 +52,9 @@ def _of_memory(config: Config, manifest: Manifest) -> list[str]:
     asked_bytes = _memories_bytes(config)
     if _train_bytes(manifest) >= asked_bytes:
         return []
-    times = f"{config.require_memories:g} times the memory of {format_size(_memory_bytes(config))}"
+    times = (
+        f"{config.require_memory_times:g} times the memory of {format_size(_memory_bytes(config))}"
+    )
     return [f"{format_size(_train_bytes(manifest))} of training data, where {times} is asked for"]
 
 
@@ -72,7 +74,7 @@ def _step_samples(config: Config) -> int:
 
 
 def _memories_bytes(config: Config) -> float:
-    return config.require_memories * _memory_bytes(config)
+    return config.require_memory_times * _memory_bytes(config)
 
 
 def _memory_bytes(config: Config) -> int:

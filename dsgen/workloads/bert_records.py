@@ -34,6 +34,16 @@ MEAN_BYTES: Final = 2496
 
 _LENGTH = 512
 _PREDICTIONS = 76
+# What each record has, as the reference's parser declares it: numbers of integers, and of floats.
+INTEGERS: Final = {
+    "input_ids": _LENGTH,
+    "input_mask": _LENGTH,
+    "segment_ids": _LENGTH,
+    "masked_lm_positions": _PREDICTIONS,
+    "masked_lm_ids": _PREDICTIONS,
+    "next_sentence_labels": 1,
+}
+FLOATS: Final = {"masked_lm_weights": _PREDICTIONS}
 _MASKED_PERCENT = 15
 # [CLS] and [SEP] of the vocabulary; both are varints of one byte.
 _CLS, _SEP = 101, 102

@@ -21,7 +21,7 @@ class Accelerator(Protocol):
     def spin_ns(self) -> int:
         """Time burnt by waiting."""
 
-    def declare(self, epoch: int, steps: int) -> list[int]:
+    def declare(self, epoch: int, steps: int, /) -> list[int]:
         """Return what each step of the epoch shall take, in ns, the same for every rank.
 
         Or `AS_TAKEN` for each, which is no time, but says that nobody knows before.
@@ -33,6 +33,7 @@ class Accelerator(Protocol):
         declared_ns: int,
         batch: Any = None,
         rehearse: Callable[[], object] = lambda: None,
+        /,
     ) -> int:
         """Take the batch that was there at `load_end_ns`; return the moment it is done with it.
 
@@ -72,8 +73,9 @@ class Emulated:
         self,
         load_end_ns: int,
         declared_ns: int,
-        batch: Any = None,  # noqa: ARG002
+        _batch: Any = None,
         rehearse: Callable[[], object] = lambda: None,
+        /,
     ) -> int:
         """Wait until `declared_ns` after the batch was there."""
         deadline_ns = load_end_ns + declared_ns

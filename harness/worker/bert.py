@@ -189,9 +189,8 @@ class BertReading:
         samples = (stream,) * self._batch_records
         return [Batch(step=step, samples=samples) for step in range(1, self.steps_per_epoch + 1)]
 
-    def evaluation(self, epoch: int, rank: int) -> Sequence[Batch]:
+    def evaluation(self, _epoch: int, rank: int, /) -> Sequence[Batch]:
         """Return the rank's evaluation batches, the same after every epoch."""
-        del epoch
         if rank >= self.readers:
             return []
         stream = Stream(files=self.eval_files, key=None, repeats=False)

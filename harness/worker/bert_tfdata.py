@@ -10,22 +10,13 @@ from typing import Any, Final
 
 from dsgen.errors import DataSetError, UsageError
 from dsgen.seed import named_words
+from dsgen.workloads.bert_records import FLOATS, INTEGERS
 from harness.worker.bert import SHUFFLE_RECORDS, Stream
 from harness.worker.io import DataCalls
 from harness.worker.tfrecords import ACTIVE_FILES
 from harness.worker.workload import Batch
 
 _SEED_BITS: Final = 31
-# Of an example: integers, and one feature of floats.
-_INTEGERS: Final = {
-    "input_ids": 512,
-    "input_mask": 512,
-    "segment_ids": 512,
-    "masked_lm_positions": 76,
-    "masked_lm_ids": 76,
-    "next_sentence_labels": 1,
-}
-_FLOATS: Final = {"masked_lm_weights": 76}
 
 
 class TfDataReader:
@@ -97,10 +88,10 @@ class TfDataReader:
     def _parse(self, record: Any) -> Any:
         tf = self._tf
         integers = {
-            name: tf.io.FixedLenFeature([length], tf.int64) for name, length in _INTEGERS.items()
+            name: tf.io.FixedLenFeature([length], tf.int64) for name, length in INTEGERS.items()
         }
         floats = {
-            name: tf.io.FixedLenFeature([length], tf.float32) for name, length in _FLOATS.items()
+            name: tf.io.FixedLenFeature([length], tf.float32) for name, length in FLOATS.items()
         }
         return tf.io.parse_single_example(record, integers | floats)
 

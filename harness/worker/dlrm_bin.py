@@ -31,12 +31,11 @@ from dsgen.workloads.dlrm_counts import CATEGORIES_NAME
 from harness.worker.dlrm_rows import (
     CALLS_PER_SIDECAR,
     TEST_BATCH_ROWS,
+    LogReading,
     RowBatches,
     RowCheck,
-    batch_count,
     batches_of_tests,
     check_enough,
-    global_batch,
     read_counts,
     sidecar,
 )
@@ -44,7 +43,7 @@ from harness.worker.io import DataCalls, Role, TracedFile
 from harness.worker.record import FileClass, Phase
 from harness.worker.recorded import CALLS_PER_OPEN, open_recorded
 from harness.worker.spec import WorkerSpec
-from harness.worker.workload import Batch, mean_bytes
+from harness.worker.workload import Batch
 
 # A seek and a read. Where batches are no whole blocks, Python reads a block more; where the file
 # ends, it asks once more.
@@ -55,10 +54,9 @@ _THEN: Final = "`verify` the data set, or make it again"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RowsReading:
+class RowsReading(LogReading):
     """The files of rows of a data set; `test` None where there is none."""
 
-    spec: WorkerSpec
     train_file: TracedFile
     test_file: TracedFile | None
     counts_file: TracedFile
@@ -70,44 +68,9 @@ class RowsReading:
         return (self.train_file, *tests, self.counts_file)
 
     @property
-    def readers(self) -> int:
-        """One process reads for all accelerators."""
-        return 1
-
-    @property
-    def computes(self) -> bool:
-        """A batch is trained on."""
-        return True
-
-    @property
-    def global_batch(self) -> int:
-        """Rows of a step."""
-        return global_batch(self.spec)
-
-    @property
-    def batches(self) -> int:
-        """Batches of the training file, a short last one included."""
-        return batch_count(self.train_samples, self.global_batch)
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """All batches, or fewer where fewer are asked for."""
-        return self.spec.steps or self.batches
-
-    @property
     def train_samples(self) -> int:
         """Training rows."""
         return self.train_file.size_bytes // ROW_BYTES
-
-    @property
-    def sample_bytes(self) -> float:
-        """Of the training files, spread over their samples."""
-        return mean_bytes(self.files, self.train_samples)
-
-    @property
-    def epoch_samples(self) -> int:
-        """Rows of the first batches; which of them a shuffled epoch leaves unread differs."""
-        return min(self.train_samples, self.steps_per_epoch * self.global_batch)
 
     @property
     def open_files(self) -> int:
@@ -131,11 +94,11 @@ class RowsReading:
         """A batch."""
         return self.global_batch * ROW_BYTES
 
-    def calls(self, phase: Phase, batches: int) -> int:  # noqa: ARG002
+    def calls(self, _phase: Phase, batches: int, /) -> int:
         """Return a seek and a read for each batch, and one to spare."""
         return _CALLS_PER_BATCH * batches
 
-    def train(self, epoch: int, rank: int) -> RowBatches:  # noqa: ARG002
+    def train(self, epoch: int, _rank: int, /) -> RowBatches:
         """Return the batches of an epoch, in the file's order or a random one."""
         order: Sequence[int] | NDArray[np.intp] = range(self.batches)
         if self.spec.shuffle == "batches":
@@ -146,7 +109,7 @@ class RowsReading:
             rows=self.train_samples,
         )
 
-    def evaluation(self, epoch: int, rank: int) -> RowBatches:  # noqa: ARG002
+    def evaluation(self, _epoch: int, _rank: int, /) -> RowBatches:
         """Return the batches of a test pass: the same for every epoch."""
         rows = 0 if self.test_file is None else self.test_file.size_bytes // ROW_BYTES
         return batches_of_tests(rows)

@@ -34,8 +34,8 @@ from dsgen.workloads.dlrm_columns import CATEGORIES, COLUMNS, INTEGERS
 from dsgen.workloads.dlrm_counts import CATEGORIES_NAME, ROWS_NAME
 from harness.worker.dlrm_rows import (
     CALLS_PER_SIDECAR,
+    LogReading,
     RowBatches,
-    batch_count,
     batches_of_tests,
     check_enough,
     column_ends,
@@ -49,7 +49,7 @@ from harness.worker.io import DataCalls, TracedFile
 from harness.worker.record import FileClass, Phase
 from harness.worker.recorded import open_recorded
 from harness.worker.spec import WorkerSpec
-from harness.worker.workload import Batch, mean_bytes
+from harness.worker.workload import Batch
 
 # The arrays in the order in which the reference asks for them, and their columns of the 40.
 ARRAYS: Final = {"X_int": INTEGERS, "X_cat": CATEGORIES, "y": slice(0, 1)}
@@ -85,10 +85,9 @@ class Day:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DaysReading:
+class DaysReading(LogReading):
     """The days of a data set, in their order."""
 
-    spec: WorkerSpec
     train_days: tuple[Day, ...]
     test_day: Day
     rows_file: TracedFile
@@ -101,26 +100,6 @@ class DaysReading:
         return (*(day.file for day in days), self.rows_file, self.counts_file)
 
     @property
-    def readers(self) -> int:
-        """One process reads for all accelerators."""
-        return 1
-
-    @property
-    def computes(self) -> bool:
-        """A batch is trained on."""
-        return True
-
-    @property
-    def batches(self) -> int:
-        """Batches of the training days, a short last one included."""
-        return batch_count(self.train_samples, global_batch(self.spec))
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """All batches, or fewer where fewer are asked for."""
-        return self.spec.steps or self.batches
-
-    @property
     def train_samples(self) -> int:
         """Rows of the training days."""
         return sum(day.rows for day in self.train_days)
@@ -129,16 +108,6 @@ class DaysReading:
     def test_rows(self) -> int:
         """The first half of the last day, of an odd number the larger one."""
         return -(-self.test_day.rows // 2)
-
-    @property
-    def sample_bytes(self) -> float:
-        """Of the training files, spread over their samples."""
-        return mean_bytes(self.files, self.train_samples)
-
-    @property
-    def epoch_samples(self) -> int:
-        """Rows of the first batches."""
-        return min(self.train_samples, self.steps_per_epoch * global_batch(self.spec))
 
     @property
     def open_files(self) -> int:
@@ -168,7 +137,7 @@ class DaysReading:
         days = self.train_days if phase is Phase.TRAIN else (self.test_day,)
         return sum(day.calls for day in days)
 
-    def train(self, epoch: int, rank: int) -> RowBatches:  # noqa: ARG002
+    def train(self, _epoch: int, _rank: int, /) -> RowBatches:
         """Return the batches of an epoch: the same for every one."""
         return RowBatches(
             order=range(self.steps_per_epoch),
@@ -176,7 +145,7 @@ class DaysReading:
             rows=self.train_samples,
         )
 
-    def evaluation(self, epoch: int, rank: int) -> RowBatches:  # noqa: ARG002
+    def evaluation(self, _epoch: int, _rank: int, /) -> RowBatches:
         """Return the batches of a test pass: the same for every epoch."""
         return batches_of_tests(self.test_rows)
 

@@ -1,5 +1,6 @@
 """What the readers of click logs have in common: batches of rows, counts, and values in range."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from harness.worker.order import check_steps
 from harness.worker.record import FileClass
 from harness.worker.recorded import open_recorded
 from harness.worker.spec import WorkerSpec
-from harness.worker.workload import Batch
+from harness.worker.workload import Batch, mean_bytes
 
 TEST_BATCH_ROWS: Final = 16_384
 TEST_BATCHES: Final = 2_048
@@ -59,6 +60,66 @@ def global_batch(spec: WorkerSpec) -> int:
 def batch_count(rows: int, batch_rows: int) -> int:
     """Return how many batches begin in so many rows; the last one may be short."""
     return -(-rows // batch_rows)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogReading(ABC):
+    """A click log as one process reads it for all accelerators, in batches of neighbouring rows.
+
+    What is read of it says each format; `computes` whether it is trained on.
+    """
+
+    spec: WorkerSpec
+
+    @property
+    @abstractmethod
+    def files(self) -> tuple[TracedFile, ...]:
+        """Every file that may be read, by id."""
+
+    @property
+    @abstractmethod
+    def train_samples(self) -> int:
+        """Training rows."""
+
+    @property
+    def passes(self) -> int:
+        """Passes of an epoch over the training rows."""
+        return 1
+
+    @property
+    def readers(self) -> int:
+        """One process reads for all accelerators."""
+        return 1
+
+    @property
+    def computes(self) -> bool:
+        """A batch is trained on."""
+        return True
+
+    @property
+    def global_batch(self) -> int:
+        """Rows of a step."""
+        return global_batch(self.spec)
+
+    @property
+    def batches(self) -> int:
+        """Batches of a pass, a short last one included."""
+        return batch_count(self.train_samples, self.global_batch)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """All batches of an epoch, or fewer where fewer are asked for."""
+        return self.spec.steps or self.passes * self.batches
+
+    @property
+    def epoch_samples(self) -> int:
+        """Rows that an epoch reads at least once; which of them a shuffled one leaves differs."""
+        return min(self.train_samples, self.steps_per_epoch * self.global_batch)
+
+    @property
+    def sample_bytes(self) -> float:
+        """Of the training files, spread over their rows."""
+        return mean_bytes(self.files, self.train_samples)
 
 
 def batches_of_tests(rows: int) -> RowBatches:

@@ -24,12 +24,12 @@ from typing import Final
 from dsgen.errors import DataSetError, UsageError
 from dsgen.layout import COUNTED
 from dsgen.manifest import Manifest
-from harness.worker.dlrm_rows import RowBatches, batch_count, check_enough, global_batch
+from harness.worker.dlrm_rows import LogReading, RowBatches, batch_count, check_enough, global_batch
 from harness.worker.io import DataCalls, TracedFile
 from harness.worker.record import FileClass, Phase
 from harness.worker.recorded import CALLS_PER_OPEN, open_recorded
 from harness.worker.spec import WorkerSpec
-from harness.worker.workload import Batch, mean_bytes
+from harness.worker.workload import Batch
 
 PASSES: Final = 2
 
@@ -61,10 +61,9 @@ class LineBatches:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LinesReading:
+class LinesReading(LogReading):
     """A file of lines, and how many it has."""
 
-    spec: WorkerSpec
     file: TracedFile
     lines: int
 
@@ -74,9 +73,9 @@ class LinesReading:
         return (self.file,)
 
     @property
-    def readers(self) -> int:
-        """One process prepares."""
-        return 1
+    def passes(self) -> int:
+        """Both passes."""
+        return PASSES
 
     @property
     def computes(self) -> bool:
@@ -84,24 +83,9 @@ class LinesReading:
         return False
 
     @property
-    def steps_per_epoch(self) -> int:
-        """Those of both passes, or fewer where fewer are asked for."""
-        return self.spec.steps or PASSES * batch_count(self.lines, global_batch(self.spec))
-
-    @property
     def train_samples(self) -> int:
         """Lines."""
         return self.lines
-
-    @property
-    def sample_bytes(self) -> float:
-        """Of the training files, spread over their samples."""
-        return mean_bytes(self.files, self.train_samples)
-
-    @property
-    def epoch_samples(self) -> int:
-        """Lines that are read at least once."""
-        return min(self.lines, self.steps_per_epoch * global_batch(self.spec))
 
     @property
     def open_files(self) -> int:
@@ -129,7 +113,7 @@ class LinesReading:
             return 0
         return PASSES * (CALLS_PER_OPEN + batch_count(self.file.size_bytes, _CHUNK_BYTES) + 1)
 
-    def train(self, epoch: int, rank: int) -> LineBatches:  # noqa: ARG002
+    def train(self, _epoch: int, _rank: int, /) -> LineBatches:
         """Return the batches of both passes."""
         batch_rows = global_batch(self.spec)
         return LineBatches(
@@ -141,15 +125,15 @@ class LinesReading:
             steps=self.steps_per_epoch,
         )
 
-    def evaluation(self, epoch: int, rank: int) -> tuple[()]:  # noqa: ARG002
+    def evaluation(self, _epoch: int, _rank: int, /) -> tuple[()]:
         """Return nothing."""
         return ()
 
-    def slots(self, count: int) -> None:  # noqa: ARG002
+    def slots(self, _count: int, /) -> None:
         """Return nothing: no line is kept."""
         return
 
-    def reader(self, calls: DataCalls, slots: None) -> "LinesReader":  # noqa: ARG002
+    def reader(self, calls: DataCalls, _slots: None, /) -> "LinesReader":
         """Return a reader that opens the file with its first line."""
         return LinesReader(calls, self)
 
@@ -163,7 +147,7 @@ class LinesReader:
         self._lines = reading.lines
         self._stream: io.TextIOWrapper | None = None
 
-    def read(self, batch: Batch, slot: int) -> None:  # noqa: ARG002
+    def read(self, batch: Batch, _slot: int, /) -> None:
         """Read the next lines; open the file before its first one, and close it after its last.
 
         Raises:
@@ -181,7 +165,7 @@ class LinesReader:
             what = f"{how} than the {self._lines:,} lines it was to have"
             raise DataSetError(what, where=self._file.path, then=_THEN)
 
-    def batch(self, slot: int) -> None:  # noqa: ARG002
+    def batch(self, _slot: int, /) -> None:
         """Return nothing: no line is kept."""
         return
 

@@ -73,7 +73,7 @@ class Training:
     @property
     def checked_windows(self) -> int:
         """Windows whose bytes were compared with the kernel's count; none where they are it."""
-        return 0 if self._spec.loader == "tfdata" else len(self._windows)
+        return len(self._windows) if self._spec.leaves_rows else 0
 
     @property
     def has_schedstat(self) -> bool:
@@ -127,7 +127,7 @@ class Training:
     def _make_meter(self) -> Meter:
         calls = [self._main, *self._workers()]
         if self._spec.accelerator == "emulated":
-            return Meter(calls, inferred=self._spec.loader == "tfdata")
+            return Meter(calls, inferred=not self._spec.leaves_rows)
         # The threads that compute are there by now, and loader workers are not.
         return Meter(calls, bystanders=Bystanders().rchar)
 

@@ -4,17 +4,15 @@ In the reference the one process scatters each batch over its accelerators.
 """
 
 import mmap
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dsgen.workloads.dlrm_bin import ROW_BYTES
 from dsgen.workloads.dlrm_columns import CATEGORIES, COLUMNS, INTEGERS
 
 # A batch as the readers of rows leave it, or those of days: X_int, X_cat and y.
 Rows = NDArray[np.int32] | dict[str, NDArray[np.float64]]
-
-ROW_BYTES: Final = COLUMNS * np.dtype(np.int32).itemsize
 
 
 class Shares:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 Cache = Literal["cold", "once", "warm", "asis"]
 Buffer = Literal["fresh", "reuse"]
 Shuffle = Literal["none", "batches"]
-Accelerator = Literal["emulated", "tensorflow"]
+AcceleratorKind = Literal["emulated", "tensorflow"]
 LoaderKind = Literal["native", "tfdata"]
 
 
@@ -39,7 +39,7 @@ class WorkerSpec:
     out_dir: str
     checkpoint_dir: str | None
     checkpoint_bytes: int
-    accelerator: Accelerator
+    accelerator: AcceleratorKind
     gpus: bool
     accelerators: int
     batch_size: int
@@ -57,6 +57,11 @@ class WorkerSpec:
     cache: Cache
     step_time: StepTime | None
     evaluation_case_s: float | None
+
+    @property
+    def leaves_rows(self) -> bool:
+        """Whether each call on data is made and recorded here; tf.data makes its own."""
+        return self.loader == "native"
 
     def to_json(self) -> str:
         """Return the spec as JSON with sorted keys."""

@@ -59,7 +59,7 @@ def write_summary(
         "samples_dropped_per_epoch": _dropped(reading.train_samples, used),
         "mean_sample_bytes": reading.sample_bytes,
         "readers": reading.readers,
-        "bytes": "inferred" if spec.loader == "tfdata" else "recorded",
+        "bytes": "recorded" if spec.leaves_rows else "inferred",
         "cores": cores,
         "schedstat": any(outcome.has_schedstat for outcome in outcomes),
         "spin": {

@@ -76,16 +76,17 @@ class TensorFlow:
         self._refusal = refusal
         self._data_dir = data_dir
 
-    def declare(self, epoch: int, steps: int) -> list[int]:  # noqa: ARG002
+    def declare(self, _epoch: int, steps: int, /) -> list[int]:
         """Declare nothing: a step takes what it takes."""
         return [AS_TAKEN] * steps
 
     def run(
         self,
-        load_end_ns: int,  # noqa: ARG002
-        declared_ns: int,  # noqa: ARG002
+        _load_end_ns: int,
+        _declared_ns: int,
         batch: Any = None,
-        rehearse: Callable[[], object] = lambda: None,  # noqa: ARG002
+        _rehearse: Callable[[], object] = lambda: None,
+        /,
     ) -> int:
         """Train on the batch, or on zeros where this rank got none; return when it was done.
 

@@ -1,4 +1,7 @@
-"""What the training loop asks of a workload: which batches, and how one is read."""
+"""What the training loop asks of a workload: which batches, and how one is read.
+
+Arguments go by their places: a workload that has no use for one gives it another name.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -37,10 +40,10 @@ def mean_bytes(files: Iterable[TracedFile], samples: int) -> float:
 class BatchReader(Protocol):
     """Reads batches in one thread; its memory is made at once, not while reading."""
 
-    def read(self, batch: Batch, slot: int) -> None:
+    def read(self, batch: Batch, slot: int, /) -> None:
         """Read a batch and leave what training needs of it in slot number `slot`."""
 
-    def batch(self, slot: int) -> Any:
+    def batch(self, slot: int, /) -> Any:
         """Return what `read` left in a slot, as an accelerator takes it."""
 
     def end(self) -> None:
@@ -94,17 +97,17 @@ class Reading(Protocol):
     def slot_bytes(self) -> int:
         """Memory that the outcome of one batch takes."""
 
-    def calls(self, phase: Phase, batches: int) -> int:
+    def calls(self, phase: Phase, batches: int, /) -> int:
         """Return how many calls a reader makes for so many batches of a phase, at most."""
 
-    def train(self, epoch: int, rank: int) -> Batches:
+    def train(self, epoch: int, rank: int, /) -> Batches:
         """Return the batches of an epoch, of a rank that reads."""
 
-    def evaluation(self, epoch: int, rank: int) -> Batches:
+    def evaluation(self, epoch: int, rank: int, /) -> Batches:
         """Return the evaluation batches after an epoch, of a rank that reads."""
 
-    def slots(self, count: int) -> Any:
+    def slots(self, count: int, /) -> Any:
         """Return memory for the outcome of `count` batches, shared by a rank's readers."""
 
-    def reader(self, calls: DataCalls, slots: Any) -> BatchReader:
+    def reader(self, calls: DataCalls, slots: Any, /) -> BatchReader:
         """Return a reader whose calls are recorded by `calls` and whose batches go to `slots`."""

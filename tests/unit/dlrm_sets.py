@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.unit.worker_run import make_spec, sync
+from tests.unit.worker_run import entry, make_spec, sync
 
 # Small enough that a row of a large number is beyond some table.
 COUNTS = np.arange(10, 36)
@@ -25,10 +25,10 @@ def make_rows(directory: Path, *, train: int, test: int = 0) -> Path:
     directory.mkdir()
     rows_of(train).tofile(directory / "preprocessed.bin")
     (directory / "preprocessed_train.bin").symlink_to("preprocessed.bin")
-    files = [_entry(directory / "preprocessed.bin", "train", "row", train)]
+    files = [entry(directory / "preprocessed.bin", "train", "row", train)]
     if test:
         rows_of(test, seed=2).tofile(directory / "preprocessed_test.bin")
-        files.append(_entry(directory / "preprocessed_test.bin", "eval", "row", test))
+        files.append(entry(directory / "preprocessed_test.bin", "eval", "row", test))
     links = [{"path": "preprocessed_train.bin", "target": "preprocessed.bin"}]
     _finish(directory, "bin", files, train=train, evaluation=test, links=links)
     return directory
@@ -42,9 +42,9 @@ def make_days(directory: Path, rows: list[int], *, compression: str = "deflate")
     for day, (count, arrays) in enumerate(zip(rows, days_of(rows), strict=True)):
         path = directory / f"day_{day}_reordered.npz"
         save(path, **arrays)
-        files.append(_entry(path, "train", "day", count))
+        files.append(entry(path, "train", "day", count))
     np.savez(directory / "day_day_count.npz", total_per_file=np.array(rows))
-    files.append(_entry(directory / "day_day_count.npz", "sidecar", "counts", 0))
+    files.append(entry(directory / "day_day_count.npz", "sidecar", "counts", 0))
     _finish(directory, "npz", files, train=sum(rows), evaluation=0, compression=compression)
     return directory
 
@@ -60,7 +60,7 @@ def make_text(directory: Path, lines: int) -> Path:
     directory.mkdir()
     path = directory / "train.txt"
     path.write_text("".join(f"0\t{'7' * (line % 300)}\t{line:08x}\n" for line in range(lines)))
-    files = [_entry(path, "train", "line", lines)]
+    files = [entry(path, "train", "line", lines)]
     _finish(directory, "text", files, train=lines, evaluation=0)
     return directory
 
@@ -72,7 +72,7 @@ def dlrm_spec(tmp_path: Path, data_dir: Path, **changes):
 
 def _finish(directory, format_, files, *, train, evaluation, links=(), compression="none"):
     np.savez(directory / "day_fea_count.npz", counts=COUNTS)
-    files.append(_entry(directory / "day_fea_count.npz", "sidecar", "counts", 0))
+    files.append(entry(directory / "day_fea_count.npz", "sidecar", "counts", 0))
     (directory / ".feedrate.lock").touch()
     document = {
         "schema_version": 1,
@@ -94,16 +94,3 @@ def _finish(directory, format_, files, *, train, evaluation, links=(), compressi
     }
     (directory / "manifest.json").write_text(json.dumps(document))
     sync(directory)
-
-
-def _entry(path: Path, role: str, file_class: str, samples: int) -> dict:
-    size_bytes = path.stat().st_size
-    return {
-        "path": path.name,
-        "role": role,
-        "class": file_class,
-        "bytes": size_bytes,
-        "samples": samples,
-        "crc32c": 0,
-        "segments": [[size_bytes, 0]],
-    }

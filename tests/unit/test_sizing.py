@@ -35,7 +35,7 @@ def test_too_few_steps_are_refused_before_anything_is_made(tmp_path, workload):
 
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_less_data_than_so_many_times_the_memory_is_refused(tmp_path, workload):
-    rules = ("--require-memories", 5, "--memory", "300MB", "--size")
+    rules = ("--require-memory-times", 5, "--memory", "300MB", "--size")
     done = planned(tmp_path, workload, *rules, "1.2GB")
     assert done.returncode == 6
     [line] = done.stderr.splitlines()
@@ -55,14 +55,14 @@ def test_steps_that_were_cut_are_the_first_thing_to_give_up(tmp_path):
 def test_the_preset_has_the_rules(tmp_path, workload):
     config = build_config(workload, BUILTIN, preset="mlperf-style", cwd=tmp_path)
     assert (config.epochs - config.warmup_epochs, config.warmup_epochs) == (5, 1)
-    assert (config.require_steps, config.require_memories) == (500, 5.0)
+    assert (config.require_steps, config.require_memory_times) == (500, 5.0)
     assert (config.eval_from, config.checkpoint) == (0, None)
     assert config.steps == (500 if workload == "bert" else 0)
 
 
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_a_data_set_too_small_for_a_single_step_is_told_the_size_as_well(tmp_path, workload):
-    rules = ("--require-memories", 5, "--memory", "300MB", "--require-steps", 2)
+    rules = ("--require-memory-times", 5, "--memory", "300MB", "--require-steps", 2)
     done = planned(tmp_path, workload, *rules, "--size", "1MB", "--accelerators", 4)
     assert done.returncode == 6
     size = re.search(r"use --size (\d+GB) or more", done.stderr)[1]

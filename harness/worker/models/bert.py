@@ -9,11 +9,12 @@ from typing import Any, Final
 
 import tensorflow as tf
 
+from dsgen.workloads.bert_records import INTEGERS
 from harness.worker.models.variables import Draws
 
 WORDS: Final = 30_522
-POSITIONS: Final = 512
-MASKED: Final = 76
+POSITIONS: Final = INTEGERS["input_ids"]
+MASKED: Final = INTEGERS["masked_lm_ids"]
 WIDTH: Final = 128
 HEADS: Final = 2
 LAYERS: Final = 2
