@@ -8,6 +8,7 @@ from harness.analysis.wording import rate
 from harness.config import Config, config_notices
 from harness.dataset import DataSet, planned_manifest, reading_notices
 from harness.sizing import check_size
+from harness.worker.schedule import evaluations_of_run
 from harness.worker.spec import WorkerSpec
 from harness.worker.training import plan
 from harness.worker.workload import Reading
@@ -36,6 +37,7 @@ def worker_spec(config: Config, directory: Path, out: Path) -> WorkerSpec:
         seed=config.seed,
         eval_from=config.eval_from,
         eval_every=config.eval_every,
+        eval_every_steps=config.eval_every_steps,
         loader_workers=config.loader_workers,
         prefetch_batches=config.prefetch_batches,
         shuffle=config.shuffle,
@@ -64,6 +66,11 @@ def training_lines(config: Config, data: DataSet) -> list[str]:
         f"{config.epochs} epochs of {reading.steps_per_epoch} steps, cache {config.cache}"
     ]
     lines += _demand_lines(config, reading) if reading.computes else [_PREPARED]
+    if evaluations_of_run(spec, reading.steps_per_epoch) > evaluations_of_run(spec, 1):
+        lines.append(
+            f"        evaluated after every {config.eval_every_steps:,} steps and at the end of an "
+            "epoch, outside the time of its steps"
+        )
     return [*lines, *config_notices(config), *reading_notices(config, manifest)]
 
 

@@ -86,9 +86,11 @@ class Board:
         flat = np.frombuffer(memory, np.int64)
         self._cells: NDArray[np.int64] = flat.reshape(ranks, self._FIELDS)
 
-    def enter(self, rank: int, activity: Activity, epoch: int, steps: int) -> None:
-        """Write that `rank` begins an activity of `steps` steps."""
-        self._cells[rank, :4] = (activity, epoch, 0, steps)
+    def enter(
+        self, rank: int, activity: Activity, epoch: int, steps: int, *, done: int = 0
+    ) -> None:
+        """Write that `rank` begins an activity of `steps` steps, or goes on after `done`."""
+        self._cells[rank, :4] = (activity, epoch, done, steps)
 
     def advance(self, rank: int, step: int, read_bytes: int) -> None:
         """Write the last finished step, and the bytes it took."""

@@ -1,4 +1,4 @@
-"""One rank's training: epochs of steps, evaluations, the checkpoint, and what is recorded."""
+"""One rank's training: epochs of steps, evaluations, checkpoints, and what is recorded."""
 
 import time
 from collections.abc import Callable
@@ -20,12 +20,12 @@ from harness.worker.failure import SelfCheckError
 from harness.worker.handover import GivingLoader, Handover, TakingLoader
 from harness.worker.io import DataCalls
 from harness.worker.loader import InlineLoader, Loader, ThreadLoader, slots_for
-from harness.worker.order import evaluates
 from harness.worker.record import STEP, WINDOW, Phase
 from harness.worker.residency import Eviction, evict, resident_fraction, warm
+from harness.worker.schedule import Part, parts_of_epoch
 from harness.worker.spec import WorkerSpec
 from harness.worker.window import Meter, check_window
-from harness.worker.workload import Batches, Reading, sample_count
+from harness.worker.workload import Batches, PartOfBatches, Reading, sample_count
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,6 +45,23 @@ class Job:
     handover: Handover | None = None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Course:
+    """An epoch of a rank.
+
+    Args:
+        epoch: from 1.
+        batches: of a rank that reads; others have none.
+        declared: what each step shall take, in ns.
+        rows: its STEP rows, step 0 among them.
+    """
+
+    epoch: int
+    batches: Batches
+    declared: list[int]
+    rows: NDArray[np.void]
+
+
 class Training:
     """The training of one rank. What it recorded so far may be saved at any time.
 
@@ -62,6 +79,7 @@ class Training:
         self._accelerator = accelerator
         self._steps = np.zeros(spec.epochs * (job.reading.steps_per_epoch + 1), STEP)
         self._step_count = 0
+        self._saved = 0  # checkpoints
         self._unsettled: Callable[[], None] | None = None
         self._windows: list[np.void] = []
         self.evictions: list[Eviction] = []
@@ -92,11 +110,13 @@ class Training:
         self._main.clock.open()
         for epoch in range(1, spec.epochs + 1):
             self._arrange_cache(epoch)
-            self._train(epoch)
-            if evaluates(epoch, eval_from=spec.eval_from, eval_every=spec.eval_every):
-                self._evaluate(epoch)
-        if self._job.checkpoint is not None:
-            self._write_checkpoint(self._job.checkpoint.writer(self._rank))
+            course = self._course(epoch)
+            for part in self._parts(epoch):
+                self._train(course, part)
+                if part.evaluated:
+                    self._evaluate(epoch)
+                if part.saved:
+                    self._save_checkpoint(epoch)
 
     def save(self, out_dir: Path) -> int:
         """Write what was recorded so far below `out_dir` and return the count of trace rows."""
@@ -179,28 +199,44 @@ class Training:
     def _reads(self) -> bool:
         return self._rank < self._job.reading.readers
 
-    def _train(self, epoch: int) -> None:
+    def _course(self, epoch: int) -> Course:
         reading = self._job.reading
-        batches: Batches = reading.train(epoch, self._rank) if self._reads() else ()
         steps = reading.steps_per_epoch
-        declared = self._accelerator.declare(epoch, steps) if reading.computes else [0] * steps
-        rows = self._steps[self._step_count :][: steps + 1]
-        self._job.board.enter(self._rank, Activity.TRAIN, epoch, steps)
+        return Course(
+            epoch=epoch,
+            batches=reading.train(epoch, self._rank) if self._reads() else (),
+            declared=self._accelerator.declare(epoch, steps) if reading.computes else [0] * steps,
+            rows=self._steps[self._step_count :][: steps + 1],
+        )
+
+    def _parts(self, epoch: int) -> list[Part]:
+        checkpoint = self._job.checkpoint
+        steps = self._job.reading.steps_per_epoch
+        after_tests = checkpoint is not None and checkpoint.after_tests
+        return parts_of_epoch(self._spec, epoch, steps, after_tests=after_tests)
+
+    def _train(self, course: Course, part: Part) -> None:
+        epoch, steps = course.epoch, len(course.declared)
+        places = range(part.start, min(part.stop, len(course.batches)))
+        batches = PartOfBatches(batches=course.batches, places=places)
+        self._job.board.enter(self._rank, Activity.TRAIN, epoch, steps, done=part.start)
         look = self._open()
         start_ns = look.now
-        rows[0] = (epoch, 0, *[start_ns] * 4, *[0] * 9)
-        self._step_count += 1
-        self._loader.start(batches, phase=Phase.TRAIN, epoch=epoch)
-        for step, declared_ns in enumerate(declared, 1):
-            look = self._step(rows, epoch, step, declared_ns, look)
+        if part.start == 0:
+            course.rows[0] = (epoch, 0, *[start_ns] * 4, *[0] * 9)
+            self._step_count += 1
+        goes_on = part.stop < steps
+        self._loader.start(batches, phase=Phase.TRAIN, epoch=epoch, goes_on=goes_on)
+        for step in range(part.start + 1, part.stop + 1):
+            look = self._step(course, step, step - part.start - 1, look)
         self._settle()
         self._loader.finish()
-        self._fill_waits(rows[1:])
+        self._fill_waits(course.rows[part.start + 1 : part.stop + 1])
         self._close(epoch, Phase.TRAIN, start_ns, look.now, sample_count(batches))
 
-    def _step(
-        self, rows: NDArray[np.void], epoch: int, step: int, declared_ns: int, before: Look
-    ) -> Look:
+    def _step(self, course: Course, step: int, number: int, before: Look) -> Look:
+        """Take a step, whose batch is `number` of those that the loader was started on."""
+        declared_ns = course.declared[step - 1]
         batch = self._loader.next()
         loaded = self._look()
         # While the accelerator computes there is time to write down the step before.
@@ -210,9 +246,9 @@ class Training:
         after = self._look()
         self._unsettled = partial(
             self._write_step,
-            rows,
-            epoch,
+            course,
             step,
+            number,
             declared_ns,
             compute_end_ns,
             (before, loaded, after),
@@ -227,9 +263,9 @@ class Training:
 
     def _write_step(
         self,
-        rows: NDArray[np.void],
-        epoch: int,
+        course: Course,
         step: int,
+        number: int,
         declared_ns: int,
         compute_end_ns: int,
         looks: tuple[Look, Look, Look],
@@ -237,12 +273,12 @@ class Training:
         before, loaded, after = looks
         if declared_ns == AS_TAKEN:
             declared_ns = compute_end_ns - loaded.now
-        delivery = self._loader.deliveries[step - 1]
+        delivery = self._loader.deliveries[number]
         delivery["main_cpu_ns"] = loaded.cpu - before.cpu
         delivery["main_queue_ns"] = loaded.queue - before.queue
         read_bytes = int(delivery["bytes"])
-        rows[step] = (
-            *(epoch, step, before.now, loaded.now, compute_end_ns, after.now, declared_ns),
+        course.rows[step] = (
+            *(course.epoch, step, before.now, loaded.now, compute_end_ns, after.now, declared_ns),
             *(delivery["io_wall_ns"], delivery["io_cpu_ns"], 0, 0, 0, 0),
             *(after.queue - before.queue, read_bytes),
         )
@@ -278,9 +314,14 @@ class Training:
             read_bytes = int(self._loader.deliveries[number]["bytes"])
             self._job.board.advance(self._rank, number + 1, read_bytes)
 
-    def _write_checkpoint(self, writer: CheckpointWriter | None) -> None:
+    def _save_checkpoint(self, epoch: int) -> None:
+        checkpoint = self._job.checkpoint
+        if checkpoint is not None:
+            self._write_checkpoint(checkpoint.writer(self._rank, self._saved), epoch)
+            self._saved += 1
+
+    def _write_checkpoint(self, writer: CheckpointWriter | None, epoch: int) -> None:
         # Who writes none waits for the others, and its window says how long.
-        epoch = self._spec.epochs
         self._job.board.enter(self._rank, Activity.CHECKPOINT, epoch, 0)
         start_ns = self._open().now
         if writer is not None:

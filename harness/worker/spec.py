@@ -25,7 +25,8 @@ class WorkerSpec:
     """Everything a training run needs to know inside its container.
 
     Directories are absolute and the same inside and outside. `eval_from` 0 means no evaluation;
-    evaluation runs after epoch e when e >= eval_from and (e - eval_from) % eval_every == 0.
+    evaluation runs after epoch e when e >= eval_from and (e - eval_from) % eval_every == 0, and
+    in the midst of such an epoch after every `eval_every_steps`, 0 for never, which is dlrm's.
     `steps` of an epoch, 0 for a pass over the data set. `pipelines` of bert: 0 for one per rank,
     1 for one that reads for all. `loader` "tfdata" is bert's, too: TensorFlow reads, and leaves no
     rows. `shuffle` is of dlrm's rows.
@@ -50,6 +51,7 @@ class WorkerSpec:
     seed: int
     eval_from: int
     eval_every: int
+    eval_every_steps: int
     loader_workers: int
     prefetch_batches: int
     shuffle: Shuffle
