@@ -17,6 +17,7 @@ from harness.analysis.part import Part
 from harness.analysis.phases import Checkpoint, EvaluationPass, checkpoint_of, evaluations_of
 from harness.analysis.recording import Recording, Status
 from harness.analysis.selfcheck import SelfCheck, check_recording
+from harness.analysis.start import few_steps
 from harness.analysis.verdict import DEFAULT_THRESHOLD_AU, Case, Verdict, judge
 from harness.analysis.volume import Client, client_state
 from harness.analysis.wording import accelerator_name
@@ -30,6 +31,7 @@ class RunFacts:
     """What the host knows of a run beside its recording.
 
     Args:
+        config: `loader_workers` times `prefetch_batches` is what is read ahead.
         accelerators: needs `count` and `batch_size`; `profile` of emulated ones, further device,
             source, date, global_batch_size, declared; of TensorFlow's what WorkerFacts has.
         target: `byte_source` says where device bytes come from; `none` makes them unknown.
@@ -142,7 +144,10 @@ def build_result(recording: Recording, facts: RunFacts) -> Result:
         checkpoint=checkpoint_of(recording),
         self_check=check,
         worker=dict(worker.other),
-        warnings=[*facts.warnings, *notices_of(recording, epochs, check)],
+        warnings=[
+            *facts.warnings,
+            *notices_of(recording, epochs, check, few_steps=case.few_steps),
+        ],
     )
 
 
@@ -169,7 +174,12 @@ def _case(
             inferred=recording.worker.bytes == "inferred",
         ),
         self_check=check,
+        few_steps=few_steps(epochs, read_ahead=_read_ahead(facts.config)),
     )
+
+
+def _read_ahead(config: Mapping[str, Any]) -> int:
+    return int(config.get("loader_workers") or 0) * int(config.get("prefetch_batches") or 0)
 
 
 def _require(accelerators: Mapping[str, Any], names: tuple[str, ...]) -> None:

@@ -51,7 +51,7 @@ class Case:
     """What a verdict is made of.
 
     `profile` names the accelerators, which are `emulated` or compute; `cache` is the setting,
-    `client` what was proven of it.
+    `client` what was proven of it. `few_steps` is what is to be said of short epochs.
     """
 
     status: Status
@@ -65,6 +65,7 @@ class Case:
     demand: Demand
     causes: Causes
     self_check: SelfCheck
+    few_steps: str | None = None
 
     @property
     def feeds(self) -> str:
@@ -192,6 +193,8 @@ def _remarks(case: Case, outcome: Outcome) -> list[str]:
     memory, need = case.metrics.bytes.memory_share, case.demand.bytes_per_s
     if outcome != "withheld" and memory is not None and memory > NOTABLE_MEMORY:
         remarks.append(f"{percent(memory)} of the bytes came from memory, not from the storage.")
+    if outcome != "withheld" and case.few_steps:
+        remarks.append(f"{case.few_steps[0].upper()}{case.few_steps[1:]}.")
     if need is not None and need < LOW_DEMAND_BYTES_PER_S:
         remarks.append(f"The workload asks for {rate(need)} only, which cannot test bandwidth.")
     if case.profile == "ci":
