@@ -23,6 +23,7 @@ from harness.result import RESULT_NAME, Result
 from harness.setting import Setting
 from harness.target import create_directory, inspect_target
 from harness.training import worker_spec
+from harness.worker.bert_plan import records_of
 from harness.worker.training import recording_bytes
 
 
@@ -100,7 +101,7 @@ def train(setting: Setting, data: DataSet) -> ExitCode:
     # `steps` at once: a run that fails before its first epoch has no rows, but a reason to tell.
     for name in ("logs", "steps"):
         create_directory(partial / name)
-    ending = _run_ranks(setting, directory, partial, home / run_id)
+    ending = _run_ranks(setting, manifest, directory, partial, home / run_id)
     # Nothing of this may be cut short: it ends by itself in a moment, whoever asks it to stop.
     with _undisturbed():
         try:
@@ -193,10 +194,12 @@ def _next_step(code: int) -> str:
     return "see the log, and report it where that does not explain it"
 
 
-def _run_ranks(setting: Setting, directory: Path, partial: Path, final: Path) -> Ending:
+def _run_ranks(
+    setting: Setting, manifest: Manifest, directory: Path, partial: Path, final: Path
+) -> Ending:
     """Train, and return how it ended, whatever it was: the result tells of it."""
     try:
-        job = _training_job(setting.config, directory, partial)
+        job = _training_job(setting.config, manifest, directory, partial)
         ended = setting.engine.run(job, setting.progress.line)
         check_exit(setting, job, ended, final / job.log.relative_to(partial))
     except FeedrateError as error:
@@ -206,10 +209,15 @@ def _run_ranks(setting: Setting, directory: Path, partial: Path, final: Path) ->
     return Ending()
 
 
-def _training_job(config: Config, directory: Path, partial: Path) -> Job:
+def _training_job(config: Config, manifest: Manifest, directory: Path, partial: Path) -> Job:
     spec = partial / "spec.json"
+    # What was counted here need not be counted there again.
+    records = (
+        records_of(manifest) if manifest.crc32c is None and config.workload == "bert" else None
+    )
+    order = worker_spec(config, directory, partial, records=records)
     try:
-        spec.write_text(worker_spec(config, directory, partial).to_json(), encoding="utf-8")
+        spec.write_text(order.to_json(), encoding="utf-8")
     except OSError as error:
         then = "free space, or name another --results"
         raise ResultError(f"cannot write ({error.strerror})", where=str(spec), then=then) from error

@@ -1,5 +1,7 @@
 """What a training will do: the worker's order, and the lines that say it before the start."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -8,6 +10,7 @@ from harness.analysis.wording import rate
 from harness.config import Config, config_notices
 from harness.dataset import DataSet, planned_manifest, reading_notices
 from harness.sizing import check_size
+from harness.worker.bert_plan import records_of, with_records
 from harness.worker.schedule import evaluations_of_run
 from harness.worker.spec import WorkerSpec
 from harness.worker.training import plan
@@ -18,8 +21,10 @@ _PREPARED: Final = (
 )
 
 
-def worker_spec(config: Config, directory: Path, out: Path) -> WorkerSpec:
-    """Return what the worker is to do, from the configuration."""
+def worker_spec(
+    config: Config, directory: Path, out: Path, *, records: tuple[int, ...] | None = None
+) -> WorkerSpec:
+    """Return what the worker is to do, from the configuration; `records` if they were counted."""
     return WorkerSpec(
         workload=config.workload,
         data_dir=str(directory),
@@ -45,7 +50,23 @@ def worker_spec(config: Config, directory: Path, out: Path) -> WorkerSpec:
         cache=config.cache,
         step_time=config.step_time,
         evaluation_case_s=config.device.evaluation_case_s if config.device else None,
+        records=records,
     )
+
+
+def counted(config: Config, data: DataSet, say: Callable[[str], None]) -> DataSet:
+    """Return the data set with its records counted, where an epoch's steps follow from them.
+
+    Raises:
+        DataSetError: a file is damaged.
+    """
+    manifest = data.manifest
+    if config.workload != "bert" or config.steps or manifest is None or records_of(manifest):
+        return data
+    files = sum(file.role == "train" for file in manifest.files)
+    say(f"count   the records of {files} files, by their headers; --steps N needs no count")
+    spec = worker_spec(config, data.directory, config.results)
+    return replace(data, manifest=with_records(manifest, spec))
 
 
 def training_lines(config: Config, data: DataSet) -> list[str]:

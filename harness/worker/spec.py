@@ -32,6 +32,8 @@ class WorkerSpec:
     rows. `shuffle` is of dlrm's rows.
     `accelerators` is how many, `accelerator` what they are. Only emulated ones have a `step_time`;
     `gpus` gives a device to each of TensorFlow's, instead of a part of the processor.
+    `records` of bert's training files, in the order of their names, where they were counted before
+    and no manifest has them; None: not yet.
     `evaluation_case_s` None reads the evaluation cases back to back.
     """
 
@@ -59,6 +61,7 @@ class WorkerSpec:
     cache: Cache
     step_time: StepTime | None
     evaluation_case_s: float | None
+    records: tuple[int, ...] | None = None
 
     @property
     def leaves_rows(self) -> bool:
@@ -75,4 +78,6 @@ class WorkerSpec:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if values["step_time"] is not None:
             values["step_time"] = StepTime(**values["step_time"])
+        if values["records"] is not None:
+            values["records"] = tuple(values["records"])
         return cls(**values)
