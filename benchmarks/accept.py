@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import generate
+import ranks
 import read
 import scale
 
@@ -156,6 +157,18 @@ def overshoot(_: Path) -> Outcome:
         shares[declared_ns] = statistics.median(late) / declared_ns
     figure = f"p50 {shares[10**6]:.3%} at 1 ms (2 %), {shares[10**7]:.3%} at 10 ms (0.5 %)"
     return shares[10**6] <= 0.02 and shares[10**7] <= 0.005, figure
+
+
+def barrier(_: Path) -> Outcome:
+    """Meet at the barrier with 8 ranks: p50 from the last arrival to a leaving under 100 µs."""
+    passed = ranks.barrier_us(8, rounds=5)
+    return statistics.median(passed) < 100, f"8 ranks p50 {ranks.shown(passed, 'µs')} (100 µs)"
+
+
+def start(directory: Path) -> Outcome:
+    """Start 64 ranks in under 5 s, from the worker's start to its first barrier's release."""
+    started = ranks.starts_s(directory / "start", 64, rounds=3)
+    return statistics.median(started) < 5, f"64 ranks {ranks.shown(started, 's')} (5 s)"
 
 
 def sixteen_gb(directory: Path) -> Outcome:
@@ -343,6 +356,8 @@ CHECKS: dict[str, Callable[[Path], Outcome]] = {
     "scaling": scaling,
     "many-files": many_files,
     "overshoot": overshoot,
+    "barrier": barrier,
+    "start": start,
     "fed": fed,
     "golden-figures": lambda _: tests("tests/unit/test_metrics.py", "tests/unit/test_losses.py"),
     "sixteen-gb": sixteen_gb,
