@@ -18,8 +18,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import crew
 import generate
-import ranks
 import read
 import scale
 
@@ -123,7 +123,10 @@ def reuse(directory: Path) -> Outcome:
 
 def reading(directory: Path) -> Outcome:
     """Read cached files: reuse at most 1.6 of a bare read(2) loop, fresh not above np.load."""
-    reuse, fresh = read.measure(directory / "read", size_bytes=2 * 10**9, rounds=24)
+    taken = read.measure(directory / "read", "imseg", size_bytes=2 * 10**9, rounds=24)
+    costs = {way: one.cpu_s_per_gb for way, one in taken.items()}
+    reuse = read.compared(costs["ours, --buffer reuse"], costs["read(2)"])
+    fresh = read.compared(costs["ours, --buffer fresh"], costs["np.load"])
     figure = f"reuse {reuse} of read(2) (at most 1.6), fresh {fresh} of np.load (at most 1)"
     return reuse.high <= 1.6 and fresh.high <= 1, figure
 
@@ -161,14 +164,14 @@ def overshoot(_: Path) -> Outcome:
 
 def barrier(_: Path) -> Outcome:
     """Meet at the barrier with 8 ranks: p50 from the last arrival to a leaving under 100 µs."""
-    passed = ranks.barrier_us(8, rounds=5)
-    return statistics.median(passed) < 100, f"8 ranks p50 {ranks.shown(passed, 'µs')} (100 µs)"
+    passed = crew.barrier_us(8, rounds=5)
+    return statistics.median(passed) < 100, f"8 ranks p50 {crew.shown(passed, 'µs')} (100 µs)"
 
 
 def start(directory: Path) -> Outcome:
     """Start 64 ranks in under 5 s, from the worker's start to its first barrier's release."""
-    started = ranks.starts_s(directory / "start", 64, rounds=3)
-    return statistics.median(started) < 5, f"64 ranks {ranks.shown(started, 's')} (5 s)"
+    started = crew.starts_s(directory / "start", 64, rounds=3)
+    return statistics.median(started) < 5, f"64 ranks {crew.shown(started, 's')} (5 s)"
 
 
 def sixteen_gb(directory: Path) -> Outcome:

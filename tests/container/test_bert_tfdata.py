@@ -75,6 +75,6 @@ def test_a_record_that_tf_data_refuses_ends_the_run(run):
     ended, _ = run(flip, steps=60)
     assert ended.code == 6, ended.tail
     place = re.compile(
-        r"record 2 at byte [2-4],\d+: another CRC of its data: .*part-00003-of-00500"
+        r"record [23] at byte [2-4],\d{3}: another CRC of its data: .*part-00003-of-00500"
     )
     assert any(place.search(line) for line in ended.tail), ended.tail

@@ -1,6 +1,6 @@
 """What ranks cost beside their work: a passage of the barrier, and how long many take to start.
 
-Usage: python benchmarks/ranks.py [--ranks 8] [--starts 64] [--rounds 5] [--directory DIR]
+Usage: python benchmarks/crew.py [--ranks 8] [--starts 64] [--rounds 5] [--directory DIR]
 """
 
 import argparse
@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("--ranks", type=int, default=8)
     parser.add_argument("--starts", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--directory", type=Path, default=Path("data/benchmark-ranks"))
+    parser.add_argument("--directory", type=Path, default=Path("data/benchmark-crew"))
     options = parser.parse_args()
     place = options.directory.absolute()
     place.mkdir(parents=True, exist_ok=True)
