@@ -1,6 +1,7 @@
 """The results of one side: one, those of a group, or all below a directory."""
 
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,7 @@ def read_runs(path: Path) -> Runs:
 
 def _find(path: Path) -> tuple[list[Path], list[str]]:
     """Return the results that a path names, and the directories without one."""
-    if not path.is_dir():
+    if not _is_directory(path):
         return [path], []
     found: list[Path] = []
     unfinished: list[str] = []
@@ -82,7 +83,16 @@ def _walk(top: Path) -> Iterator[tuple[Path, set[str]]]:
         names = {entry.name for entry in entries}
         yield directory, names
         if RESULT_NAME not in names and not names.intersection(_BEGUN):
-            waiting += [directory / entry.name for entry in entries if entry.is_dir()]
+            below = (directory / entry.name for entry in entries)
+            waiting += [path for path in below if _is_directory(path)]
+
+
+def _is_directory(path: Path) -> bool:
+    """Return whether it is one as far as that can be told: not where rights or loops forbid."""
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except OSError:
+        return False
 
 
 def _read(path: Path) -> Result:
