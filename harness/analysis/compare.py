@@ -278,16 +278,16 @@ def _sentence(metrics: Sequence[Compared], min_effect: float) -> str:
         is_mixed = {"faster", "slower"} <= words
         what = "differs" if is_mixed else "is faster" if "faster" in words else "is slower"
         return f"B {what}: {', '.join(told)}."
-    unseen = max(
-        abs(math.log(end))
+    ends = [
+        end
         for metric in metrics
         if metric.decides and metric.ratio
         for end in (metric.ratio.low, metric.ratio.high)
-        if end
-    )
+        if end is not None
+    ]
     return (
-        f"No significant difference of {share_text(min_effect)} or more; one of up to "
-        f"{share_text(math.expm1(unseen))} may have gone unseen."
+        f"No significant difference of {share_text(min_effect)} or more; the intervals leave room "
+        f"for {change(min(ends))} to {change(max(ends))}."
     )
 
 

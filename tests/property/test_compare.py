@@ -85,6 +85,7 @@ def test_a_unit_changes_nothing(a, b, unit):
     assert scaled.high == pytest.approx(plain.high, rel=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:Precision loss")
 @given(scatters, scatters)
 def test_it_is_the_test_of_scipy(a, b):
     logs = np.log(a), np.log(b)
