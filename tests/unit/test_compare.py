@@ -5,19 +5,23 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import msgspec
 import pytest
 
+from dsgen.manifest import Allocation, ManifestFile
 from harness.analysis.likeness import differing_facts
 from harness.analysis.repeat import Repeat
 from harness.commands import main
 from harness.compare.read import read_runs
 from harness.config import Config
+from harness.dataset import content_crc32c, planned_manifest
 from harness.errors import NotComparableError, ResultError
 from harness.result import build_result, write_result
 from tests.golden.recordings import MS, Plan, facts, record
+from tests.unit.test_config import run
 
 BASE = facts(2)
 
@@ -213,6 +217,38 @@ def test_data_out_of_memory_is_not_compared_with_data_from_the_device():
     unknown = msgspec.structs.replace(warm, client="unknown")
     (told,) = differing_facts([cold], [unknown])
     assert told.forbids is False
+
+
+def test_a_verdict_withheld_for_memory_is_not_compared_with_one_that_was_given():
+    given = result()
+    withheld = msgspec.structs.replace(given.verdict, outcome="withheld", limit="memory")
+    (told,) = differing_facts([given], [msgspec.structs.replace(given, verdict=withheld)])
+    assert (told.fact, told.forbids) == ("verdict", True)
+    unsure = msgspec.structs.replace(withheld, limit="undecided")
+    (told,) = differing_facts([given], [msgspec.structs.replace(given, verdict=unsure)])
+    assert told.forbids is False  # what is not known contradicts nothing, and is told
+
+
+def test_content_is_that_of_the_files_and_of_nothing_else():
+    def manifest(crc32c, holes_bytes=0, path="a", size_bytes=3):
+        file = ManifestFile(
+            path=path,
+            role="train",
+            file_class="x",
+            bytes=size_bytes,
+            samples=1,
+            crc32c=crc32c,
+            segments=(),
+        )
+        plain = planned_manifest(run("--size", "100MB"))
+        allocation = Allocation(holes_bytes=holes_bytes, shared_bytes=None)
+        return replace(plain, files=(file,), allocation=allocation)
+
+    one = content_crc32c(manifest(7))
+    assert content_crc32c(manifest(7, holes_bytes=4096)) == one
+    others = [manifest(8), manifest(7, path="b"), manifest(7, size_bytes=4)]
+    assert len({one, *map(content_crc32c, others)}) == 4
+    assert content_crc32c(manifest(None)) is None
 
 
 def test_other_storage_and_software_are_told_and_compared(tmp_path, capsys):
