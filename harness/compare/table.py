@@ -81,7 +81,9 @@ def _fact_row(difference: Difference) -> tuple[str, ...]:
 
 def _values(values: Sequence[str]) -> str:
     text = " or ".join(values)
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+    # Paths begin alike, checksums end as they will: what is cut out is the middle.
+    half = _SHOWN // 2
+    return text if len(text) <= _SHOWN else f"{text[: half - 3]}...{text[-half:]}"
 
 
 def _metric_row(metric: Compared) -> tuple[str, ...]:

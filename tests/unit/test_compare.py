@@ -269,6 +269,18 @@ def test_other_storage_and_software_are_told_and_compared(tmp_path, capsys):
     assert "not comparable" not in said
 
 
+def test_a_long_value_is_cut_where_it_shows_least(tmp_path, capsys):
+    long = "/mnt/" + "very/" * 20
+    a = side(tmp_path / "a", A, target={"path": f"{long}old"})
+    b = side(tmp_path / "b", A, day=25, target={"path": f"{long}new"})
+    compare(a, b)
+    (line,) = (x for x in capsys.readouterr().out.splitlines() if x.startswith("target.path"))
+    first, second = line.split()[1:]
+    assert first.endswith("old")
+    assert second.endswith("new")
+    assert len(first) == len(second) == 48
+
+
 def test_facts_come_first_and_the_answer_last(tmp_path, capsys):
     a, b = side(tmp_path / "a", A), side(tmp_path / "b", SLOWER, day=25, system={"kernel": "7"})
     compare(a, b)
