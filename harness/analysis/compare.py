@@ -16,6 +16,7 @@ SCHEMA_VERSION: Literal[1] = 1
 DEFAULT_MIN_EFFECT = 0.01
 
 Word = Literal["faster", "slower", "no significant difference", "not tested", "no figure"]
+Outcome = Word | Literal["mixed", "refused"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,7 +109,8 @@ class Comparison(Part, frozen=True, kw_only=True):
     """B against A.
 
     Args:
-        sentence: the answer.
+        outcome: of the metrics that decide; `refused` where the work was not the same.
+        sentence: the same for people, with figures.
         min_effect: differences below it are called none, 0.01 for 1 %.
         regression_limit: null where none was asked for.
         forced: whether facts that forbid a comparison were overruled.
@@ -117,6 +119,7 @@ class Comparison(Part, frozen=True, kw_only=True):
     """
 
     schema_version: Literal[1]
+    outcome: Outcome
     sentence: str
     confidence: float
     min_effect: float
@@ -135,7 +138,7 @@ class Comparison(Part, frozen=True, kw_only=True):
     @property
     def is_refused(self) -> bool:
         """Whether the runs are too unlike to be compared."""
-        return not self.metrics
+        return self.outcome == "refused"
 
     @property
     def regressed(self) -> list[Compared]:
@@ -178,9 +181,11 @@ def compare_runs(
     differences = differing_facts(a_results, b_results)
     is_refused = not force and any(difference.forbids for difference in differences)
     metrics = [] if is_refused else _metrics(a_results, b_results, min_effect, regression_limit)
+    outcome = "refused" if is_refused else _outcome(metrics)
     return Comparison(
         schema_version=SCHEMA_VERSION,
-        sentence=_refusal(differences) if is_refused else _sentence(metrics, min_effect),
+        outcome=outcome,
+        sentence=_refusal(differences) if is_refused else _sentence(outcome, metrics, min_effect),
         confidence=CONFIDENCE,
         min_effect=min_effect,
         regression_limit=regression_limit,
@@ -263,21 +268,29 @@ def _refusal(differences: Sequence[Difference]) -> str:
     return f"Not comparable: {', '.join(forbidding[:3])}{more}."
 
 
-def _sentence(metrics: Sequence[Compared], min_effect: float) -> str:
-    words = {metric.word for metric in metrics if metric.decides}
-    if words == {"no figure"}:
+def _outcome(metrics: Sequence[Compared]) -> Outcome:
+    words = {metric.word for metric in metrics if metric.decides} - {"no figure"}
+    if not words:
+        return "no figure"
+    if {"faster", "slower"} <= words:
+        return "mixed"
+    ranking: tuple[Word, ...] = ("not tested", "faster", "slower")
+    return next((word for word in ranking if word in words), "no significant difference")
+
+
+def _sentence(outcome: Outcome, metrics: Sequence[Compared], min_effect: float) -> str:
+    if outcome == "no figure":
         return "Nothing is told: a side has no figures."
-    if "not tested" in words:
+    if outcome == "not tested":
         return "A side has one run, which tells of no scatter: ratios, and no word on significance."
-    told = [
-        f"{metric.name} {change(metric.ratio.value)}"
-        for metric in metrics
-        if metric.decides and metric.ratio and metric.word in ("faster", "slower")
-    ]
-    if told:
-        is_mixed = {"faster", "slower"} <= words
-        what = "differs" if is_mixed else "is faster" if "faster" in words else "is slower"
-        return f"B {what}: {', '.join(told)}."
+    if outcome != "no significant difference":
+        told = [
+            f"{metric.name} {change(metric.ratio.value)}"
+            for metric in metrics
+            if metric.decides and metric.ratio and metric.word in ("faster", "slower")
+        ]
+        verb = "differs" if outcome == "mixed" else f"is {outcome}"
+        return f"B {verb}: {', '.join(told)}."
     ends = [
         end
         for metric in metrics

@@ -384,11 +384,46 @@ def test_a_path_that_may_not_be_looked_at_is_said(tmp_path):
     assert "ResultError: no result (Permission denied)" in done.stderr
 
 
+def without(run, *names):
+    """Return a result without some of its figures, as preparing for a training has none of AU."""
+    changes = {name: replace_value(getattr(run.metrics, name)) for name in names}
+    return msgspec.structs.replace(run, metrics=msgspec.structs.replace(run.metrics, **changes))
+
+
+def replace_value(figure):
+    return msgspec.structs.replace(figure, value=None)
+
+
+def test_what_has_no_utilisation_is_compared_by_its_bytes(tmp_path, capsys):
+    for name, loads, day in (("a", A, 24), ("b", SLOWER, 25)):
+        for number, load_ms in enumerate(loads):
+            run_id = f"202611{day}T02000{number}Z-abcdef"
+            put(tmp_path / name, without(result(load_ms, run_id=run_id), "au"))
+    assert compare(tmp_path / "a", tmp_path / "b", "--fail-on-regression", "2%") == 21
+    said = capsys.readouterr().out
+    assert "B is slower: bandwidth -3.8" in said
+    assert ["AU", "unknown", "unknown", "unknown", "no", "figure"] in [
+        line.split() for line in said.splitlines()
+    ]
+
+
+def test_without_any_figure_nothing_is_told(tmp_path, capsys):
+    gone = ("au", "bandwidth_bytes_per_s", "throughput_samples_per_s")
+    for name, day in (("a", 24), ("b", 25)):
+        for number in range(2):
+            run_id = f"202611{day}T02000{number}Z-abcdef"
+            put(tmp_path / name, without(result(run_id=run_id), *gone))
+    assert compare(tmp_path / "a", tmp_path / "b") == 0
+    assert "Nothing is told" in capsys.readouterr().out.splitlines()[-1]
+    assert compare(tmp_path / "a", tmp_path / "b", "--fail-on-regression", "2%") == 22
+    assert "because figures are missing" in capsys.readouterr().err
+
+
 def test_json_has_every_figure(tmp_path, capsys):
     a, b = side(tmp_path / "a", A), side(tmp_path / "b", SLOWER, day=25)
     compare(a, b, "--format", "json", "--fail-on-regression", "2%")
     told = json.loads(capsys.readouterr().out)
-    assert told["schema_version"] == 1
+    assert (told["schema_version"], told["outcome"]) == (1, "slower")
     assert len(told["a"]["runs"]) == 4
     bandwidth = told["metrics"][0]
     assert bandwidth["name"] == "bandwidth"
