@@ -96,6 +96,18 @@ def starts_s(directory: Path, ranks: int, rounds: int) -> list[float]:
     return seconds
 
 
+def barrier(_: Path) -> tuple[bool, str]:
+    """Meet at the barrier with 8 ranks: p50 from the last arrival to a leaving under 100 µs."""
+    passed = barrier_us(8, rounds=5)
+    return statistics.median(passed) < 100, f"8 ranks p50 {shown(passed, 'µs')} (100 µs)"
+
+
+def start(directory: Path) -> tuple[bool, str]:
+    """Start 64 ranks in under 5 s, from the worker's start to its first barrier's release."""
+    started = starts_s(directory / "start", 64, rounds=3)
+    return statistics.median(started) < 5, f"64 ranks {shown(started, 's')} (5 s)"
+
+
 def shown(values: list[float], unit: str) -> str:
     """Return the median and the range."""
     return (
