@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from dsgen import events
 from dsgen.directory import check_complete
@@ -24,6 +25,9 @@ from harness.setting import Setting
 from harness.target import create_directory, inspect_target
 from harness.training import worker_spec
 from harness.worker.training import recording_bytes
+
+# The worker itself ends at its limit, and says what it waited for. This is for one that cannot.
+_LIMIT_GRACE_S: Final = 30.0
 
 
 def generate(setting: Setting, directory: Path) -> None:
@@ -158,7 +162,7 @@ def check_exit(setting: Setting, job: Job, ended: JobExit, log: Path) -> None:
 
     `log` is where its log will lie when the message is read.
     """
-    if ended.code == 0 and not ended.out_of_memory:
+    if ended.code == 0 and not ended.out_of_memory and not ended.timed_out:
         return
     said = setting.progress.last_error
     where = f"{job.name}, log {log}"
@@ -167,9 +171,11 @@ def check_exit(setting: Setting, job: Job, ended: JobExit, log: Path) -> None:
         then = "give it more by --memory, or fewer accelerators or loader workers"
         what = f"out of memory (limit {limit})"
         raise JobError(ExitCode.OUT_OF_MEMORY, what, where=where, then=then)
+    if said is not None and said.exit_code is ExitCode.STALLED:
+        raise JobError(said.exit_code, said.text, where=ended.left_behind)
     if ended.timed_out:
         then = "raise --max-duration"
-        what = f"stopped at its time limit of {job.timeout_s:g} s"
+        what = f"stopped at its time limit, {job.timeout_s:g} s after its start"
         raise JobError(ExitCode.STALLED, what, where=where, then=then)
     if said is not None:
         raise JobError(said.exit_code, said.text)
@@ -196,7 +202,7 @@ def _next_step(code: int) -> str:
 def _run_ranks(setting: Setting, directory: Path, partial: Path, final: Path) -> Ending:
     """Train, and return how it ended, whatever it was: the result tells of it."""
     try:
-        job = _training_job(setting.config, directory, partial)
+        job = _training_job(setting, directory, partial)
         ended = setting.engine.run(job, setting.progress.line)
         check_exit(setting, job, ended, final / job.log.relative_to(partial))
     except FeedrateError as error:
@@ -206,7 +212,9 @@ def _run_ranks(setting: Setting, directory: Path, partial: Path, final: Path) ->
     return Ending()
 
 
-def _training_job(config: Config, directory: Path, partial: Path) -> Job:
+def _training_job(setting: Setting, directory: Path, partial: Path) -> Job:
+    config = setting.config
+    limit_s = config.max_duration_s
     spec = partial / "spec.json"
     try:
         spec.write_text(worker_spec(config, directory, partial).to_json(), encoding="utf-8")
@@ -223,7 +231,8 @@ def _training_job(config: Config, directory: Path, partial: Path) -> Job:
         mounts=tuple(mounts),
         log=partial / "logs" / "worker.log",
         memory_bytes=config.memory_bytes,
-        timeout_s=config.max_duration_s,
+        timeout_s=limit_s and limit_s + _LIMIT_GRACE_S,
+        is_over=lambda: setting.progress.last_error is not None,
     )
 
 

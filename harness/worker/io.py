@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from dsgen.errors import DataSetError, FeedrateError, PathError
 from harness.worker.clock import ThreadClock
 from harness.worker.record import ROW, FileClass, Op, Phase
+from harness.worker.whereabouts import NO_FILE, WHERE, Place, Post
 
 Role = Literal["train", "eval", "sidecar", "checkpoint"]
 
@@ -27,8 +28,13 @@ _ROW = struct.Struct("<qqqqqqIIIHHBBBB")
 # delay between them.
 MARK = np.dtype([(f"{name}_ns", "<i8") for name in ("t0", "t1", "cpu0", "cpu1", "queue")])
 _MARK = struct.Struct("<qqqqq")
-# Calls that may block; the others cannot lose a core to anything but the end of a time slice.
-_BLOCKING = frozenset({Op.OPEN, Op.READ, Op.PREAD, Op.WRITE, Op.FSYNC})
+_ROW_BYTES, _MARK_BYTES = _ROW.size, _MARK.size
+_pack_row, _pack_mark, _pack_where = _ROW.pack_into, _MARK.pack_into, WHERE.pack_into
+_monotonic_ns, _thread_time_ns = time.monotonic_ns, time.thread_time_ns
+# What is off its processor for less than this has not waited for a core: to be taken from it and
+# to get it back takes longer. So schedstat, dearer than both clocks, is only asked after more: what
+# it does not tell is at most this for each call and each gap between two.
+_UNNOTICED_NS = 3_000
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _LIBC.read.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)
@@ -65,11 +71,14 @@ class DataCalls:
         rows: capacity; one more call than that is an error.
         marks: capacity; begins again with `forget_marks`.
         loader: 0 for the main thread, 1.. for loader workers.
+        post: where the thread writes what it is in, for others to see.
 
     Set `phase`, `epoch` and `step` before the calls they describe.
     """
 
-    def __init__(self, *, rank: int, loader: int, rows: int, marks: int) -> None:
+    def __init__(
+        self, *, rank: int, loader: int, rows: int, marks: int, post: Post | None = None
+    ) -> None:
         self.clock = ThreadClock()
         self.totals = Totals()
         self.phase = Phase.TRAIN
@@ -82,7 +91,9 @@ class DataCalls:
         # A product, unlike bytearray(n), writes every page now.
         self._rows = bytearray(b"\0") * (rows * _ROW.size)
         self._marks = bytearray(b"\0") * (marks * _MARK.size)
-        self._queue_ns = 0
+        # The run-queue delay up to the last call's end, and the clocks there.
+        self._queue_ns = self._t1_ns = self._cpu1_ns = 0
+        self._post = post or Post()
 
     def rows(self, start: int = 0) -> NDArray[np.void]:
         """Return the rows from number `start` on, as a view."""
@@ -191,15 +202,19 @@ class DataCalls:
 
     def outside(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call what reads by calls of its own: no row, but a mark, as of one call that blocks."""
-        queue0_ns = self.clock.runqueue_ns()
+        self._queue_ns = self.clock.runqueue_ns()
+        queue0_ns = self._queue_ns
         t0_ns = time.monotonic_ns()
         cpu0_ns = time.thread_time_ns()
+        self._post.enter(Place.PIPELINE, t0_ns)
         try:
             return function(*arguments)
         finally:
             cpu1_ns = time.thread_time_ns()
             t1_ns = time.monotonic_ns()
+            self._post.leave(t1_ns)
             self._queue_ns = self.clock.runqueue_ns()
+            self._t1_ns, self._cpu1_ns = t1_ns, cpu1_ns
             self._leave_mark(t0_ns, t1_ns, cpu0_ns, cpu1_ns, queue0_ns)
 
     def _call(self, op: Op, file: TracedFile, offset: int, requested: int, *call: Any) -> Any:
@@ -219,13 +234,18 @@ class DataCalls:
         function: Callable[..., Any],
         *arguments: Any,
     ) -> Any:
+        # Longer than a screen: each call of a function here would cost what a row does.
         # Returns the failure instead of raising it: some calls are made although they must fail.
-        blocking = op in _BLOCKING
-        queue0_ns = self.clock.runqueue_ns() if blocking else self._queue_ns
-        errno = 0
+        post, errno = self._post, 0
         # The CPU clock is read inside the wall clock, so that CPU never exceeds wall.
-        t0_ns = time.monotonic_ns()
-        cpu0_ns = time.thread_time_ns()
+        t0_ns = _monotonic_ns()
+        cpu0_ns = _thread_time_ns()
+        if t0_ns - self._t1_ns - (cpu0_ns - self._cpu1_ns) > _UNNOTICED_NS:
+            self._queue_ns = self.clock.runqueue_ns()
+            t0_ns = _monotonic_ns()
+            cpu0_ns = _thread_time_ns()
+        queue0_ns = self._queue_ns
+        _pack_where(post.memory, post.offset, t0_ns, file.id, op)
         try:
             result = function(*arguments)
             returned = result if type(result) is int else 0
@@ -233,49 +253,51 @@ class DataCalls:
             # With its traceback it would keep this frame, and the buffers of all its callers,
             # until the garbage collector comes by.
             result, returned, errno = error.with_traceback(None), -1, error.errno or 0
-        cpu1_ns = time.thread_time_ns()
-        t1_ns = time.monotonic_ns()
-        self._queue_ns = self.clock.runqueue_ns() if blocking else queue0_ns
-        self._leave_row(
-            t0_ns, t1_ns, cpu1_ns - cpu0_ns, offset, requested, returned, file, op, errno
-        )
-        self._leave_mark(t0_ns, t1_ns, cpu0_ns, cpu1_ns, queue0_ns)
-        return result
-
-    def _leave_row(
-        self,
-        t0_ns: int,
-        t1_ns: int,
-        cpu_ns: int,
-        offset: int,
-        requested: int,
-        returned: int,
-        file: TracedFile,
-        op: Op,
-        errno: int,
-    ) -> None:
-        _ROW.pack_into(
+        self._cpu1_ns = cpu1_ns = _thread_time_ns()
+        self._t1_ns = t1_ns = _monotonic_ns()
+        _pack_where(post.memory, post.offset, t1_ns, NO_FILE, 0)
+        cpu_ns = cpu1_ns - cpu0_ns
+        if t1_ns - t0_ns - cpu_ns > _UNNOTICED_NS:
+            self._queue_ns = self.clock.runqueue_ns()
+        _pack_row(
             self._rows,
-            self.row_count * _ROW.size,
-            *(t0_ns, t1_ns, cpu_ns, offset, requested, returned),
-            *(file.id, self.epoch, self.step, self._rank, self._loader),
-            *(op, file.file_class, self.phase, errno),
+            self.row_count * _ROW_BYTES,
+            t0_ns,
+            t1_ns,
+            cpu_ns,
+            offset,
+            requested,
+            returned,
+            file.id,
+            self.epoch,
+            self.step,
+            self._rank,
+            self._loader,
+            op,
+            file.file_class,
+            self.phase,
+            errno,
         )
         self.row_count += 1
+        self._leave_mark(t0_ns, t1_ns, cpu0_ns, cpu1_ns, queue0_ns)
+        return result
 
     def _leave_mark(
         self, t0_ns: int, t1_ns: int, cpu0_ns: int, cpu1_ns: int, queue0_ns: int
     ) -> None:
         wall_ns, cpu_ns = t1_ns - t0_ns, cpu1_ns - cpu0_ns
-        # schedstat is read outside the wall clock: what does not fit in was lost before or after.
-        queue_ns = min(self._queue_ns - queue0_ns, wall_ns - cpu_ns)
-        offset = self.mark_count * _MARK.size
-        _MARK.pack_into(self._marks, offset, t0_ns, t1_ns, cpu0_ns, cpu1_ns, queue_ns)
+        totals, queue_ns = self.totals, self._queue_ns - queue0_ns
+        if queue_ns:
+            # schedstat is read outside the wall clock: what does not fit in was lost before or
+            # after.
+            queue_ns = min(queue_ns, wall_ns - cpu_ns)
+            totals.runqueue_ns += queue_ns
+        _pack_mark(
+            self._marks, self.mark_count * _MARK_BYTES, t0_ns, t1_ns, cpu0_ns, cpu1_ns, queue_ns
+        )
         self.mark_count += 1
-        totals = self.totals
         totals.wall_ns += wall_ns
         totals.cpu_ns += cpu_ns
-        totals.runqueue_ns += queue_ns
 
 
 def _read(descriptor: int, address: int, size_bytes: int) -> int:
