@@ -15,6 +15,7 @@ from dsgen.errors import ExitCode, FeedrateError
 from dsgen.manifest import Manifest, read_manifest
 from dsgen.signals import STOPPING
 from dsgen.size import format_size
+from harness.analysis.cost import cost_words
 from harness.conclude import Ending, conclude, conclude_report
 from harness.config import Config
 from harness.dataset import DataSet
@@ -115,6 +116,8 @@ def train(setting: Setting, data: DataSet) -> ExitCode:
             raise _unwritten(ending, partial, error) from error
         result, ending = conclude_report(result, home / run_id, ending)
     path = home / run_id / RESULT_NAME
+    if result.recording is not None:
+        setting.progress.say(f"recording took {cost_words(result.recording)}")
     setting.progress.say(result.verdict.sentence)
     setting.progress.end(events.result(str(path), result.exit_code))
     _raise_again(ending, result, path)

@@ -214,8 +214,9 @@ class _RunningContainer:
             try:
                 self._container.kill(signal=name)
             except APIError as error:
-                # It ended by itself in the meantime.
-                if error.status_code != _STATUS_CONFLICT:
+                # It ended by itself in the meantime; or the kernel holds something in it, which its
+                # removal will tell of.
+                if error.status_code != _STATUS_CONFLICT and name != "SIGKILL":
                     raise
 
 

@@ -86,6 +86,7 @@ class DataCalls:
         self.step = 0
         self.row_count = 0
         self.mark_count = 0
+        self.look_count = 0
         self._rank = rank
         self._loader = loader
         # A product, unlike bytearray(n), writes every page now.
@@ -184,7 +185,7 @@ class DataCalls:
     ) -> int:
         """Read at `offset`, without a position; arguments and result are those of `read`."""
         arguments = (descriptor, address, size_bytes, offset)
-        returned = int(self._call(Op.PREAD, file, offset, size_bytes, _pread, *arguments))
+        returned = int(self._call(Op.PREAD, file, offset, size_bytes, read_at, *arguments))
         self.totals.read_bytes += returned
         return returned
 
@@ -202,7 +203,7 @@ class DataCalls:
 
     def outside(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call what reads by calls of its own: no row, but a mark, as of one call that blocks."""
-        self._queue_ns = self.clock.runqueue_ns()
+        self._look()
         queue0_ns = self._queue_ns
         t0_ns = time.monotonic_ns()
         cpu0_ns = time.thread_time_ns()
@@ -213,7 +214,7 @@ class DataCalls:
             cpu1_ns = time.thread_time_ns()
             t1_ns = time.monotonic_ns()
             self._post.leave(t1_ns)
-            self._queue_ns = self.clock.runqueue_ns()
+            self._look()
             self._t1_ns, self._cpu1_ns = t1_ns, cpu1_ns
             self._leave_mark(t0_ns, t1_ns, cpu0_ns, cpu1_ns, queue0_ns)
 
@@ -241,7 +242,7 @@ class DataCalls:
         t0_ns = _monotonic_ns()
         cpu0_ns = _thread_time_ns()
         if t0_ns - self._t1_ns - (cpu0_ns - self._cpu1_ns) > _UNNOTICED_NS:
-            self._queue_ns = self.clock.runqueue_ns()
+            self._look()
             t0_ns = _monotonic_ns()
             cpu0_ns = _thread_time_ns()
         queue0_ns = self._queue_ns
@@ -258,7 +259,7 @@ class DataCalls:
         _pack_where(post.memory, post.offset, t1_ns, NO_FILE, 0)
         cpu_ns = cpu1_ns - cpu0_ns
         if t1_ns - t0_ns - cpu_ns > _UNNOTICED_NS:
-            self._queue_ns = self.clock.runqueue_ns()
+            self._look()
         _pack_row(
             self._rows,
             self.row_count * _ROW_BYTES,
@@ -282,6 +283,10 @@ class DataCalls:
         self._leave_mark(t0_ns, t1_ns, cpu0_ns, cpu1_ns, queue0_ns)
         return result
 
+    def _look(self) -> None:
+        self._queue_ns = self.clock.runqueue_ns()
+        self.look_count += 1
+
     def _leave_mark(
         self, t0_ns: int, t1_ns: int, cpu0_ns: int, cpu1_ns: int, queue0_ns: int
     ) -> None:
@@ -304,7 +309,8 @@ def _read(descriptor: int, address: int, size_bytes: int) -> int:
     return _checked(_LIBC.read(descriptor, address, size_bytes))
 
 
-def _pread(descriptor: int, address: int, size_bytes: int, offset: int) -> int:
+def read_at(descriptor: int, address: int, size_bytes: int, offset: int) -> int:
+    """Read by pread(2) and return the bytes that came; the call that `DataCalls.pread` records."""
     return _checked(_LIBC.pread(descriptor, address, size_bytes, offset))
 
 

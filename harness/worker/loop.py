@@ -83,6 +83,11 @@ class Training:
         """Whether the kernel tells run-queue delays."""
         return self._main.clock.has_schedstat
 
+    @property
+    def looks(self) -> int:
+        """How often calls asked for the run-queue delay."""
+        return sum(calls.look_count for calls in (self._main, *self._workers()))
+
     def run(self) -> None:
         """Train for all epochs.
 

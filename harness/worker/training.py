@@ -18,6 +18,7 @@ from harness.worker.capacity import record_disk_bytes
 from harness.worker.checkpoint import KINDS, Checkpoint
 from harness.worker.comm import Board, Turnstile
 from harness.worker.cores import usable_cores
+from harness.worker.cost import recording_cost
 from harness.worker.crew import Crew
 from harness.worker.descriptors import check_descriptors
 from harness.worker.devices import check_devices
@@ -130,6 +131,7 @@ def _run(spec: WorkerSpec, reading: Reading, checkpoint: Checkpoint | None, emit
         cores=cores,
         spin=spin,
         members=crew.members,
+        cost=recording_cost(),
     )
     started_s = time.monotonic()
     try:
