@@ -1,13 +1,16 @@
 """While a run goes on it tells the figures of its result, of the steps so far."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harness.analysis.cost import COST_LIMIT, cost_words, recording_cost
 from harness.analysis.epoch import epochs_of
+from harness.analysis.losses import compute_losses
 from harness.analysis.metrics import compute_metrics
 from harness.analysis.notices import notices_of
+from harness.analysis.selfcheck import check_recording
 from harness.progress import TrainEvent, train_pace
 from harness.recordings import read_recording
 from harness.worker.cost import recording_cost as measured_cost
@@ -92,15 +95,8 @@ def test_recording_that_costs_much_is_told(run):
     _, recording = run()
     epochs = epochs_of(recording, warmup_epochs=0)
     assert recording_cost(recording).share > COST_LIMIT
-    check = _check(recording, epochs)
+    check = check_recording(recording, compute_losses(recording, epochs))
     assert any("recording took" in notice for notice in notices_of(recording, epochs, check))
-
-
-def _check(recording, epochs):
-    from harness.analysis.losses import compute_losses
-    from harness.analysis.selfcheck import check_recording
-
-    return check_recording(recording, compute_losses(recording, epochs))
 
 
 def test_what_a_row_takes_is_measured_again_and_again_much_alike():
@@ -112,8 +108,6 @@ def test_what_a_row_takes_is_measured_again_and_again_much_alike():
 def test_a_worker_of_an_earlier_version_told_nothing_of_its_cost(run, tmp_path):
     _, recording = run()
     assert load_json(make_spec(tmp_path, tmp_path), "worker.json")["recording"]["looks"] >= 0
-    from dataclasses import replace
-
     silent = replace(recording, worker=replace(recording.worker, recording=None))
     cost = recording_cost(silent)
     assert (cost.ns_per_row, cost.share) == (None, None)
