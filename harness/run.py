@@ -168,6 +168,7 @@ def check_exit(setting: Setting, job: Job, ended: JobExit, log: Path) -> None:
     if ended.code == 0 and not ended.out_of_memory and not ended.timed_out:
         return
     said = setting.progress.last_error
+    setting.progress.say(ended.left_behind)
     where = f"{job.name}, log {log}"
     if ended.out_of_memory:
         limit = format_size(job.memory_bytes) if job.memory_bytes else "the machine's"
@@ -175,7 +176,7 @@ def check_exit(setting: Setting, job: Job, ended: JobExit, log: Path) -> None:
         what = f"out of memory (limit {limit})"
         raise JobError(ExitCode.OUT_OF_MEMORY, what, where=where, then=then)
     if said is not None and said.exit_code is ExitCode.STALLED:
-        raise JobError(said.exit_code, said.text, where=ended.left_behind)
+        raise JobError(said.exit_code, said.text)
     if ended.timed_out:
         then = "raise --max-duration"
         what = f"stopped at its time limit, {job.timeout_s:g} s after its start"

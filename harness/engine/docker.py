@@ -94,7 +94,7 @@ class DockerEngine:
             code=int(state["ExitCode"]),
             out_of_memory=bool(state["OOMKilled"]),
             timed_out=timed_out,
-            left_behind=left_behind and f"{name}: {left_behind}; `nox -s clean` removes it later",
+            left_behind=left_behind and f"{name}: {left_behind}; `nox -s clean` removes it",
             tail=output.tail,
         )
 

@@ -182,7 +182,7 @@ def _position(
         "elapsed_s": round(time.monotonic() - started_s, 3),
         # By the definitions of a result; where nothing is declared there is no AU.
         "au": tally.declared_ns / tally.window_ns if measured and tally.declared_ns else None,
-        "bytes_per_s": tally.bytes / tally.window_ns * 1e9 if measured else None,
+        "bytes_per_s": tally.bytes * 10**9 / tally.window_ns if measured else None,
         "waits": waits,
     }
 

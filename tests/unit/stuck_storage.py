@@ -120,13 +120,13 @@ class Server:
 
 @contextlib.contextmanager
 def stuck_storage(source, point, name):
-    """Mount it; yield what makes it stuck when it is called. None where one cannot mount."""
+    """Mount it; yield what makes it stuck when it is called."""
     point.mkdir()
     command = [sys.executable, "-m", "tests.unit.stuck_storage", str(source), str(point), name]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
-        mounted = server.stdout.readline() == "ready\n"
-        yield (point.parent / "STUCK").touch if mounted else None
+        assert server.stdout.readline() == "ready\n"
+        yield (point.parent / "STUCK").touch
     finally:
         server.kill()
         server.communicate()

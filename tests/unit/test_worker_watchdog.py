@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from harness.worker.watchdog import Limits, Watchdog
 from harness.worker.whereabouts import Place, Whereabouts
 from tests.unit.stuck_storage import stuck_storage
 from tests.unit.worker_run import REPOSITORY, command, load, load_json, make_data_set, make_spec
+from tests.waiting import wait_until
 
 S = 10**9
 FILES = [
@@ -191,11 +191,8 @@ def events(tmp_path):
     return [json.loads(line) for line in (tmp_path / "stdout").read_text().splitlines()]
 
 
-def wait_until(condition, seconds=30):
-    deadline_s = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.05)
+def trained(tmp_path):
+    return any(event.get("step") for event in events(tmp_path))
 
 
 def ranks_of(process):
@@ -214,7 +211,7 @@ def test_a_stopped_rank_ends_the_run_and_loses_nothing(tmp_path, data_dir, limit
     step_time = StepTime(mean_s=0.02, sd_s=0.0)
     spec = make_spec(tmp_path, data_dir, accelerators=2, epochs=1000, step_time=step_time, **limits)
     with started(tmp_path, spec) as process:
-        wait_until(lambda: any(event["step"] for event in events(tmp_path)))
+        wait_until(lambda: trained(tmp_path), "a step ended")
         os.kill(ranks_of(process)[1], signal.SIGSTOP)
         assert process.wait(40) == 10
     last = events(tmp_path)[-1]
@@ -228,14 +225,13 @@ def test_a_stopped_rank_ends_the_run_and_loses_nothing(tmp_path, data_dir, limit
         assert len(load(spec, f"trace/rank-{rank:05d}.npy")) > 20
 
 
+@pytest.mark.fuse
 def test_a_run_ends_although_the_kernel_holds_a_rank(tmp_path, data_dir):
     point = tmp_path / "mounted"
     with stuck_storage(data_dir, point, "case_00005_x.npy") as stick:
-        if stick is None:
-            pytest.skip("a FUSE file system cannot be mounted here")
         spec = make_spec(tmp_path, point, accelerators=2, epochs=1000, stall_s=3.0)
         with started(tmp_path, spec) as process:
-            wait_until(lambda: any(event["step"] for event in events(tmp_path)))
+            wait_until(lambda: trained(tmp_path), "a step ended")
             ranks = ranks_of(process)
             stick()
             assert process.wait(60) == 10
@@ -249,4 +245,4 @@ def test_a_run_ends_although_the_kernel_holds_a_rank(tmp_path, data_dir):
         assert "cannot be ended" in summary["ranks"][number]["error"]
         assert summary["ranks"][1 - number]["error"] == "interrupted"
         assert len(load(spec, f"steps/rank-{1 - number:05d}.npy")) > 1
-    wait_until(lambda: not Path(f"/proc/{left}").exists())
+    wait_until(lambda: not Path(f"/proc/{left}").exists(), "the rank ended with its storage")
