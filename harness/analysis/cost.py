@@ -1,7 +1,10 @@
 """What recording took from the run that it recorded."""
 
+import numpy as np
+
 from harness.analysis.part import Part
 from harness.analysis.recording import Recording
+from harness.worker.record import BRIEF
 
 # Of the CPU time: more, and the recorder is part of what was measured.
 COST_LIMIT = 0.01
@@ -33,7 +36,12 @@ def recording_cost(recording: Recording) -> RecordingCost:
         return RecordingCost(
             rows=rows, ns_per_row=None, cpu_ns=cpu_ns, share=0.0 if cpu_ns and not rows else None
         )
-    taken_ns = rows * measured["row_ns"] + measured["looks"] * measured["look_ns"]
+    brief = sum(int(np.isin(own["op"], BRIEF).sum()) for own in recording.rows)
+    taken_ns = (
+        (rows - brief) * measured["row_ns"]
+        + brief * measured["brief_row_ns"]
+        + measured["looks"] * measured["look_ns"]
+    )
     share = taken_ns / cpu_ns if cpu_ns else None
     return RecordingCost(rows=rows, ns_per_row=taken_ns / rows, cpu_ns=cpu_ns, share=share)
 

@@ -11,10 +11,10 @@ from statistics import median
 from harness.worker.io import DataCalls, TracedFile, read_at
 from harness.worker.record import FileClass
 
-_BURSTS = 24
+_BURSTS = 40
 _BURST_CALLS = 10
-# More than a core keeps near.
-_SWEPT_BYTES = 4 << 20
+# More than a core keeps near; copied before each burst.
+_SWEPT = bytes(4 << 20)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,10 +23,12 @@ class RecordingCost:
 
     Args:
         row_ns: of a recorded call, beyond the call itself.
+        brief_row_ns: likewise, of one of `record.BRIEF`.
         look_ns: of asking for the run-queue delay, which some calls do.
     """
 
     row_ns: float
+    brief_row_ns: float
     look_ns: float
 
 
@@ -36,7 +38,8 @@ def recording_cost() -> RecordingCost:
     Calls come in bursts, and before each burst data goes through the processor's caches: a file is
     read by a few calls at its beginning and a few at its end, and its data in between.
     """
-    calls = DataCalls(rank=0, loader=0, rows=_BURSTS * _BURST_CALLS, marks=_BURSTS * _BURST_CALLS)
+    most = 2 * _BURSTS * _BURST_CALLS
+    calls = DataCalls(rank=0, loader=0, rows=most, marks=most)
     calls.clock.open()
     byte = ctypes.create_string_buffer(1)
     address = ctypes.addressof(byte)
@@ -44,25 +47,33 @@ def recording_cost() -> RecordingCost:
     file = TracedFile(id=0, path="", size_bytes=1, file_class=FileClass.OTHER, role="sidecar")
     try:
         os.write(descriptor, b"x")
-        recorded = partial(calls.pread, descriptor, file, offset=0, address=address, size_bytes=1)
-        bare = partial(read_at, descriptor, address, 1, 0)
         return RecordingCost(
-            row_ns=max(0.0, _cpu_ns(recorded) - _cpu_ns(bare)),
-            look_ns=_cpu_ns(calls.clock.runqueue_ns),
+            row_ns=_added_ns(
+                partial(calls.pread, descriptor, file, offset=0, address=address, size_bytes=1),
+                partial(read_at, descriptor, address, 1, 0),
+            ),
+            brief_row_ns=_added_ns(
+                partial(calls.tell, descriptor, file),
+                partial(os.lseek, descriptor, 0, os.SEEK_CUR),
+            ),
+            look_ns=median(_burst_ns(calls.clock.runqueue_ns) for _ in range(_BURSTS)),
         )
     finally:
         os.close(descriptor)
         calls.clock.close()
 
 
-def _cpu_ns(call: Callable[[], object]) -> float:
-    """Return what a call takes in the median burst."""
-    data, swept = bytes(_SWEPT_BYTES), bytearray(_SWEPT_BYTES)
-    taken = []
-    for _ in range(_BURSTS):
-        swept[:] = data
-        before_ns = time.thread_time_ns()
-        for _ in range(_BURST_CALLS):
-            call()
-        taken.append((time.thread_time_ns() - before_ns) / _BURST_CALLS)
-    return median(taken)
+def _added_ns(recorded: Callable[[], object], bare: Callable[[], object]) -> float:
+    """Return what recording adds to a call, in the median pair of bursts."""
+    added_ns = [_burst_ns(recorded) - _burst_ns(bare) for _ in range(_BURSTS)]
+    return max(0.0, median(added_ns))
+
+
+def _burst_ns(call: Callable[[], object]) -> float:
+    """Return the CPU that a call takes in a burst of them."""
+    swept = bytearray(_SWEPT)
+    del swept
+    before_ns = time.thread_time_ns()
+    for _ in range(_BURST_CALLS):
+        call()
+    return (time.thread_time_ns() - before_ns) / _BURST_CALLS
