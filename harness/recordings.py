@@ -98,6 +98,7 @@ def _worker_facts(document: dict[str, Any], path: Path) -> WorkerFacts:
             status=document["status"],
             evictions=tuple(Eviction(**eviction) for eviction in document["evictions"]),
             tensorflow=document.get("tensorflow"),
+            recording=document.get("recording"),
             bytes=document.get("bytes", "recorded"),
             other={name: document.get(name) for name in _OTHER},
             **known,

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from dsgen import events
 from dsgen.directory import check_complete
@@ -14,6 +15,7 @@ from dsgen.errors import ExitCode, FeedrateError
 from dsgen.manifest import Manifest, read_manifest
 from dsgen.signals import STOPPING
 from dsgen.size import format_size
+from harness.analysis.cost import cost_words
 from harness.conclude import Ending, conclude, conclude_report
 from harness.dataset import DataSet
 from harness.engine import Job, JobExit, Mount
@@ -23,6 +25,9 @@ from harness.setting import Setting
 from harness.target import create_directory, inspect_target
 from harness.training import worker_spec
 from harness.worker.training import recording_bytes
+
+# The worker itself ends at its limit, and says what it waited for. This is for one that cannot.
+_LIMIT_GRACE_S: Final = 30.0
 
 
 def generate(setting: Setting, directory: Path) -> None:
@@ -110,6 +115,8 @@ def train(setting: Setting, data: DataSet) -> ExitCode:
             raise _unwritten(ending, partial, error) from error
         result, ending = conclude_report(result, home / run_id, ending)
     path = home / run_id / RESULT_NAME
+    if result.recording is not None:
+        setting.progress.say(f"recording took {cost_words(result.recording)}")
     setting.progress.say(result.verdict.sentence)
     setting.progress.end(events.result(str(path), result.exit_code))
     _raise_again(ending, result, path)
@@ -160,18 +167,21 @@ def check_exit(setting: Setting, job: Job, ended: JobExit, log: Path) -> None:
 
     `log` is where its log will lie when the message is read.
     """
-    if ended.code == 0 and not ended.out_of_memory:
+    if ended.code == 0 and not ended.out_of_memory and not ended.timed_out:
         return
     said = setting.progress.last_error
+    setting.progress.say(ended.left_behind)
     where = f"{job.name}, log {log}"
     if ended.out_of_memory:
         limit = format_size(job.memory_bytes) if job.memory_bytes else "the machine's"
         then = "give it more by --memory, or fewer accelerators or loader workers"
         what = f"out of memory (limit {limit})"
         raise JobError(ExitCode.OUT_OF_MEMORY, what, where=where, then=then)
+    if said is not None and said.exit_code is ExitCode.STALLED:
+        raise JobError(said.exit_code, said.text)
     if ended.timed_out:
         then = "raise --max-duration"
-        what = f"stopped at its time limit of {job.timeout_s:g} s"
+        what = f"stopped at its time limit, {job.timeout_s:g} s after its start"
         raise JobError(ExitCode.STALLED, what, where=where, then=then)
     if said is not None:
         raise JobError(said.exit_code, said.text)
@@ -210,6 +220,7 @@ def _run_ranks(setting: Setting, directory: Path, partial: Path, final: Path) ->
 
 def _training_job(setting: Setting, directory: Path, partial: Path) -> Job:
     config, spec = setting.config, partial / "spec.json"
+    limit_s = config.max_duration_s
     order = worker_spec(config, directory, partial, order_seed=setting.order_seed)
     try:
         spec.write_text(order.to_json(), encoding="utf-8")
@@ -226,7 +237,8 @@ def _training_job(setting: Setting, directory: Path, partial: Path) -> Job:
         mounts=tuple(mounts),
         log=partial / "logs" / "worker.log",
         memory_bytes=config.memory_bytes,
-        timeout_s=config.max_duration_s,
+        timeout_s=limit_s and limit_s + _LIMIT_GRACE_S,
+        is_over=lambda: setting.progress.last_error is not None,
     )
 
 

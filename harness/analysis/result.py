@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from harness.analysis.causes import find_causes
+from harness.analysis.cost import RecordingCost, recording_cost
 from harness.analysis.demand import Demand, compute_demand
 from harness.analysis.epoch import Epoch, epochs_of
 from harness.analysis.losses import Losses, LossTotals, compute_losses, total_losses
@@ -92,6 +93,7 @@ class Result(Part, frozen=True, kw_only=True):
     evaluation: list[EvaluationPass]
     checkpoint: Checkpoint | None
     self_check: SelfCheck
+    recording: RecordingCost | None = None
     worker: dict[str, Any]
     warnings: list[str]
     repeat: Repeat | None = None
@@ -145,6 +147,7 @@ def build_result(recording: Recording, facts: RunFacts) -> Result:
         evaluation=evaluations_of(recording, byte_source=source),
         checkpoint=checkpoint_of(recording),
         self_check=check,
+        recording=recording_cost(recording),
         worker=dict(worker.other),
         warnings=[*facts.warnings, *notices_of(recording, epochs, check)],
         repeat=facts.repeat,

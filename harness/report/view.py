@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.analysis.cost import cost_words
 from harness.analysis.losses import KINDS
 from harness.analysis.result import Result
 from harness.analysis.wording import UNKNOWN, accelerator_name, percent, rate, seconds, size
@@ -308,7 +309,12 @@ def _sheets(result: Result) -> tuple[FactSheet, ...]:
 
 
 def _run_facts(result: Result) -> dict[str, Any]:
-    facts: dict[str, Any] = {"status": result.status, "command": " ".join(result.command)}
+    cost = UNKNOWN if result.recording is None else cost_words(result.recording)
+    facts: dict[str, Any] = {
+        "status": result.status,
+        "recording": cost,
+        "command": " ".join(result.command),
+    }
     if (own := result.repeat) is not None:
         facts["repeat"] = f"{own.index} of {own.of} in {own.group}, seed {own.seed}"
     return facts

@@ -31,7 +31,9 @@ class WorkerSpec:
     rows. `shuffle` is of dlrm's rows.
     `accelerators` is how many, `accelerator` what they are. Only emulated ones have a `step_time`;
     `gpus` gives a device to each of TensorFlow's, instead of a part of the processor.
-    `evaluation_case_s` None reads the evaluation cases back to back.
+    `evaluation_case_s` None reads the evaluation cases back to back. The first `warmup_epochs` are
+    in no figure. `stall_s` without any movement, or `max_duration_s` altogether, end the run; None
+    never does.
     """
 
     workload: str
@@ -57,6 +59,9 @@ class WorkerSpec:
     cache: Cache
     step_time: StepTime | None
     evaluation_case_s: float | None
+    warmup_epochs: int = 0
+    stall_s: float | None = None
+    max_duration_s: float | None = None
 
     @property
     def leaves_rows(self) -> bool:
