@@ -43,6 +43,7 @@ _FLAGS: Final[dict[str, tuple[str | None, str]]] = {
     "require_memory_times": ("X", "training data of at least X times the memory, or it is refused"),
     "require_au": ("X|none", "exit with 20 when AU is below X (0 to 1)"),
     "max_duration": ("SECONDS|none", "end training with exit code 10 after so long"),
+    "ceiling": ("true|false", "measure afterwards what this client does over cached data"),
     "extrapolate": (None, "use the profile outside the range it was measured in"),
     "dry_run": (None, "say what would be done, and stop"),
     "json": (None, "events as JSON lines on standard output"),

@@ -14,6 +14,8 @@ from dsgen.errors import ExitCode, FeedrateError
 from dsgen.manifest import Manifest, read_manifest
 from dsgen.signals import STOPPING
 from dsgen.size import format_size
+from harness.analysis.ceiling import Ceiling, no_ceiling
+from harness.ceiling import measure_ceiling
 from harness.conclude import Ending, conclude, conclude_report
 from harness.config import Config
 from harness.dataset import DataSet
@@ -101,10 +103,13 @@ def train(setting: Setting, data: DataSet) -> ExitCode:
     for name in ("logs", "steps"):
         create_directory(partial / name)
     ending = _run_ranks(setting, directory, partial, home / run_id)
+    ending, ceiling = _ceiling(setting, directory, partial, ending)
     # Nothing of this may be cut short: it ends by itself in a moment, whoever asks it to stop.
     with _undisturbed():
         try:
-            result = conclude(setting, manifest, directory, partial, run_id, started, ending)
+            result = conclude(
+                setting, manifest, directory, partial, run_id, started, ending, ceiling
+            )
             partial.rename(home / run_id)
         except (OSError, ResultError) as error:
             setting.progress.say(f"no result: what is in {partial} can be removed")
@@ -206,6 +211,18 @@ def _run_ranks(setting: Setting, directory: Path, partial: Path, final: Path) ->
     return Ending()
 
 
+def _ceiling(
+    setting: Setting, directory: Path, partial: Path, ending: Ending
+) -> tuple[Ending, Ceiling]:
+    """Measure what the client could do; who stops this has a whole run all the same."""
+    if ending.status != "ok":
+        return ending, no_ceiling("the run did not end well")
+    try:
+        return ending, measure_ceiling(setting, directory, partial)
+    except StopRequested as stop:
+        return Ending(exit_code=stop.exit_code, stop=stop), no_ceiling("stopped")
+
+
 def _training_job(config: Config, directory: Path, partial: Path) -> Job:
     spec = partial / "spec.json"
     try:
@@ -229,7 +246,8 @@ def _training_job(config: Config, directory: Path, partial: Path) -> Job:
 
 def _raise_again(ending: Ending, result: Result, path: Path) -> None:
     if ending.stop is not None:
-        left = f"stopped; the interrupted result is {path}"
+        kind = "interrupted " if result.status == "interrupted" else ""
+        left = f"stopped; the {kind}result is {path}"
         raise StopRequested(ending.stop.signal_number, left=left) from ending.stop
     if ending.error is not None:
         raise ending.error

@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from dsgen.errors import ExitCode
 from harness.analysis.causes import find_causes
+from harness.analysis.ceiling import Ceiling, no_ceiling
 from harness.analysis.demand import Demand, compute_demand
-from harness.analysis.epoch import Epoch, epochs_of
+from harness.analysis.epoch import Epoch, epochs_of, measured
+from harness.analysis.fed import Supply, most_fed
 from harness.analysis.losses import Losses, LossTotals, compute_losses, total_losses
-from harness.analysis.metrics import EpochFacts, Metrics, compute_metrics, epoch_facts
+from harness.analysis.machine import MachineUse, machine_use
+from harness.analysis.metrics import NS, EpochFacts, Metrics, compute_metrics, epoch_facts
 from harness.analysis.notices import notices_of
 from harness.analysis.part import Part
 from harness.analysis.phases import Checkpoint, EvaluationPass, checkpoint_of, evaluations_of
@@ -35,6 +39,8 @@ class RunFacts:
         target: `byte_source` says where device bytes come from; `none` makes them unknown.
         dataset: workload, law, samples, bytes, manifest_crc32c and more.
         cache: the setting, cold, once, warm or asis.
+        ceiling: of this client; None where nobody measured it.
+        steps_s: declared mean of a step for 1, 2, ... accelerators, None where it is not known.
     """
 
     run_id: str
@@ -52,6 +58,8 @@ class RunFacts:
     warnings: tuple[str, ...] = ()
     threshold_au: float = DEFAULT_THRESHOLD_AU
     warmup_epochs: int = 0
+    ceiling: Ceiling | None = None
+    steps_s: tuple[float | None, ...] = ()
 
 
 class Coverage(Part, frozen=True, kw_only=True):
@@ -86,6 +94,8 @@ class Result(Part, frozen=True, kw_only=True):
     losses: list[Losses]
     losses_accelerator_s: LossTotals | None
     demand: Demand
+    machine: MachineUse
+    ceiling: Ceiling
     evaluation: list[EvaluationPass]
     checkpoint: Checkpoint | None
     self_check: SelfCheck
@@ -138,10 +148,12 @@ def build_result(recording: Recording, facts: RunFacts) -> Result:
         losses=losses,
         losses_accelerator_s=total_losses(losses) if losses else None,
         demand=case.demand,
+        machine=case.machine,
+        ceiling=case.ceiling,
         evaluation=evaluations_of(recording, byte_source=source),
         checkpoint=checkpoint_of(recording),
         self_check=check,
-        worker=dict(worker.other),
+        worker={**worker.other, "planted": worker.planted},
         warnings=[*facts.warnings, *notices_of(recording, epochs, check)],
     )
 
@@ -153,6 +165,7 @@ def _case(
     recording: Recording,
     facts: RunFacts,
 ) -> Case:
+    demand = compute_demand(epochs, recording.worker.mean_sample_bytes)
     return Case(
         status=facts.status,
         accelerators=int(facts.accelerators["count"]),
@@ -162,14 +175,34 @@ def _case(
         cache=facts.cache,
         client=client_state(metrics.bytes, recording.worker.evictions, cache=facts.cache),
         metrics=metrics,
-        demand=compute_demand(epochs, recording.worker.mean_sample_bytes),
+        demand=demand,
         causes=find_causes(
             epochs,
             readers=recording.worker.readers,
             inferred=recording.worker.bytes == "inferred",
         ),
         self_check=check,
+        machine=machine_use(recording.worker.machine, epochs),
+        ceiling=facts.ceiling or no_ceiling("not measured"),
+        fed=_fed(epochs, demand, facts),
+        out_of_memory=facts.exit_code == ExitCode.OUT_OF_MEMORY,
     )
+
+
+def _fed(epochs: tuple[Epoch, ...], demand: Demand, facts: RunFacts) -> int | None:
+    kept = measured(epochs)
+    if not kept or not demand.mean_declared_ns:
+        return None
+    supply = Supply(
+        accelerators=int(facts.accelerators["count"]),
+        threshold_au=facts.threshold_au,
+        step_s=demand.mean_declared_ns / NS,
+        wall_s=sum(epoch.window_ns for epoch in kept)
+        / sum(epoch.step_count for epoch in kept)
+        / NS,
+        read_ahead=facts.config.get("loader_workers") != 0,
+    )
+    return most_fed(supply, facts.steps_s)
 
 
 def _require(accelerators: Mapping[str, Any], names: tuple[str, ...]) -> None:

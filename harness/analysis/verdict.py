@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.analysis.causes import Causes
+from harness.analysis.ceiling import Ceiling
+from harness.analysis.client import client_remark, doubt
 from harness.analysis.demand import Demand
+from harness.analysis.machine import MachineUse
 from harness.analysis.metrics import Metrics
 from harness.analysis.part import Part
 from harness.analysis.recording import Status
@@ -22,6 +25,8 @@ STRAGGLER_STEPS = 8
 NOTABLE_MEMORY = 0.1
 # Below this demand, a pass says nothing about bandwidth.
 LOW_DEMAND_BYTES_PER_S = 100e6
+
+_CEILING = "a short run over cached data, after this one"
 
 Outcome = Literal["pass", "fail", "withheld"]
 Limit = Literal["storage", "client_cpu", "memory", "straggler", "emulator", "none", "undecided"]
@@ -51,7 +56,8 @@ class Case:
     """What a verdict is made of.
 
     `profile` names the accelerators, which are `emulated` or compute; `cache` is the setting,
-    `client` what was proven of it.
+    `client` what was proven of it. `fed` is how many accelerators the measured bandwidth would
+    feed, None where no estimate can be made.
     """
 
     status: Status
@@ -65,6 +71,10 @@ class Case:
     demand: Demand
     causes: Causes
     self_check: SelfCheck
+    machine: MachineUse
+    ceiling: Ceiling
+    fed: int | None
+    out_of_memory: bool
 
     @property
     def feeds(self) -> str:
@@ -84,7 +94,7 @@ def judge(case: Case) -> Verdict:
         outcome=outcome,
         limit=limit,
         threshold_au=case.threshold_au,
-        sentence=" ".join([sentence, *_remarks(case, outcome)]),
+        sentence=" ".join([sentence, *_remarks(case, outcome, limit)]),
         evidence=_evidence(case),
     )
 
@@ -96,6 +106,8 @@ def _withhold(case: Case) -> _Finding | None:
     memory = case.metrics.bytes.memory_share
     if case.self_check.problems:
         reason = f"the recording failed its self-check ({case.self_check.problems[0]})"
+    elif case.out_of_memory:
+        return "withheld", "memory", "No verdict: the run needs more memory than it was given."
     elif case.status != "ok":
         reason = f"the run {'failed' if case.status == 'failed' else 'was interrupted'}"
     elif case.demand.mean_declared_ns == 0:
@@ -152,7 +164,17 @@ def _fail(case: Case) -> _Finding:
     if shares[limit] <= MAJORITY * lost:
         limit = "undecided"
     share = percent(causes.share(shares[limit]))
+    if limit == "storage" and (reason := _doubt(case)):
+        sentence = (
+            f"Client or storage, undecided: {case.feeds} wait, {case.mark}; {share} of the lost "
+            f"time is waiting for storage, but {reason}."
+        )
+        return "fail", "undecided", sentence
     return "fail", limit, _blame(case, limit, share)
+
+
+def _doubt(case: Case) -> str | None:
+    return doubt(case.machine, case.ceiling, case.demand, case.metrics.au.value)
 
 
 def _blame(case: Case, limit: Limit, share: str) -> str:
@@ -187,9 +209,11 @@ def _blame(case: Case, limit: Limit, share: str) -> str:
     )
 
 
-def _remarks(case: Case, outcome: Outcome) -> list[str]:
-    remarks = []
+def _remarks(case: Case, outcome: Outcome, limit: Limit) -> list[str]:
+    remarks: list[str] = []
     memory, need = case.metrics.bytes.memory_share, case.demand.bytes_per_s
+    if outcome == "fail" and limit == "storage":
+        remarks += [text for text in (_would_pass(case), _ceiling_remark(case)) if text]
     if outcome != "withheld" and memory is not None and memory > NOTABLE_MEMORY:
         remarks.append(f"{percent(memory)} of the bytes came from memory, not from the storage.")
     if need is not None and need < LOW_DEMAND_BYTES_PER_S:
@@ -197,6 +221,19 @@ def _remarks(case: Case, outcome: Outcome) -> list[str]:
     if case.profile == "ci":
         remarks.append("Profile ci describes no real accelerator.")
     return remarks
+
+
+def _would_pass(case: Case) -> str | None:
+    mark = f"would reach AU {percent(case.threshold_au)} (an estimate)"
+    if case.fed is None:
+        return None
+    if case.fed == 0:
+        return f"At this bandwidth not even 1 x {case.profile} {mark}."
+    return f"At this bandwidth {case.fed} x {case.profile} {mark}."
+
+
+def _ceiling_remark(case: Case) -> str | None:
+    return client_remark(case.ceiling, case.demand, case.threshold_au)
 
 
 def _evidence(case: Case) -> list[Evidence]:
@@ -220,6 +257,23 @@ def _evidence(case: Case) -> list[Evidence]:
         ),
         ("bandwidth", metrics.bandwidth_bytes_per_s.value, "B/s", "windows: returned / duration"),
         ("demand", case.demand.bytes_per_s, "B/s", "steps, windows: needed for AU 1"),
+        (
+            "would_pass",
+            None if case.fed is None else float(case.fed),
+            "accelerators",
+            "estimate: the most whose demand at the mark is no more than this bandwidth",
+        ),
+        ("idle_cores", case.machine.idle_share, "1", "idle time of the usable cores, /proc/stat"),
+        ("cpu_stalls", case.machine.cpu.some, "1", case.machine.pressure_source),
+        ("io_stalls", case.machine.io.some, "1", case.machine.pressure_source),
+        ("memory_stalls", case.machine.memory.some, "1", case.machine.pressure_source),
+        ("ceiling_au", case.ceiling.au, "1", case.ceiling.reason or _CEILING),
+        (
+            "ceiling_bandwidth",
+            case.ceiling.bandwidth_bytes_per_s,
+            "B/s",
+            case.ceiling.reason or _CEILING,
+        ),
         ("memory_share", metrics.bytes.memory_share, "1", metrics.bytes.device.source),
     ]
     return [

@@ -8,12 +8,14 @@ from typing import Any
 from harness.analysis.losses import KINDS
 from harness.analysis.result import Result
 from harness.analysis.wording import UNKNOWN, accelerator_name, percent, rate, seconds, size
+from harness.report.client import client_table
 from harness.report.definitions import DEFINITIONS, EVIDENCE_NAMES, KIND_NAMES, Definition
 from harness.report.figures import Drawing
+from harness.report.table import Table
 
 _SECTIONS = (
     ("au", "Accelerator utilisation", ("au-epochs", "au-ranks")),
-    ("time", "Where the time went", ("losses", "timeline", "loads")),
+    ("time", "Where the time went", ("losses-total", "losses", "timeline", "loads")),
     ("bytes", "What was read", ("bytes", "sizes")),
 )
 
@@ -37,15 +39,6 @@ class Figure:
     narrow: str
     note: str
     legend: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Table:
-    """Rows of cells; the first column is a name, the others are figures."""
-
-    caption: str
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -186,7 +179,7 @@ def _tables(result: Result, anchor: str) -> list[Table]:
         return [_epoch_table(result)] if result.epochs else []
     if anchor == "time":
         losses = [_loss_table(result)] if result.losses_accelerator_s else []
-        return [*losses, _outside_table(result)]
+        return [*losses, _outside_table(result), client_table(result)]
     return [_volume_table(result)]
 
 
@@ -289,6 +282,8 @@ def _evidence_value(value: float | None, unit: str) -> str:
         return UNKNOWN
     if unit == "1":
         return percent(value)
+    if unit == "accelerators":
+        return f"{value:,.0f} {unit}"
     return rate(value) if unit == "B/s" else f"{value:,.2f} {unit}"
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from errno import ENOTTY
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -66,13 +67,15 @@ class DataCalls:
         marks: capacity; begins again with `forget_marks`.
         loader: 0 for the main thread, 1.. for loader workers.
 
-    Set `phase`, `epoch` and `step` before the calls they describe.
+    Set `phase`, `epoch` and `step` before the calls they describe. `delay`, for tests of this tool,
+    is called in every read with the bytes that came, and makes it take longer.
     """
 
     def __init__(self, *, rank: int, loader: int, rows: int, marks: int) -> None:
         self.clock = ThreadClock()
         self.totals = Totals()
         self.phase = Phase.TRAIN
+        self.delay: Callable[[int], None] | None = None
         self.epoch = 0
         self.step = 0
         self.row_count = 0
@@ -164,7 +167,8 @@ class DataCalls:
             size_bytes: what is asked for.
         """
         arguments = (descriptor, address, size_bytes)
-        returned = int(self._call(Op.READ, file, offset, size_bytes, _read, *arguments))
+        function = self._function(_read)
+        returned = int(self._call(Op.READ, file, offset, size_bytes, function, *arguments))
         self.totals.read_bytes += returned
         return returned
 
@@ -173,7 +177,8 @@ class DataCalls:
     ) -> int:
         """Read at `offset`, without a position; arguments and result are those of `read`."""
         arguments = (descriptor, address, size_bytes, offset)
-        returned = int(self._call(Op.PREAD, file, offset, size_bytes, _pread, *arguments))
+        function = self._function(_pread)
+        returned = int(self._call(Op.PREAD, file, offset, size_bytes, function, *arguments))
         self.totals.read_bytes += returned
         return returned
 
@@ -201,6 +206,9 @@ class DataCalls:
             t1_ns = time.monotonic_ns()
             self._queue_ns = self.clock.runqueue_ns()
             self._leave_mark(t0_ns, t1_ns, cpu0_ns, cpu1_ns, queue0_ns)
+
+    def _function(self, read: Callable[..., int]) -> Callable[..., int]:
+        return read if self.delay is None else partial(_delayed, self.delay, read)
 
     def _call(self, op: Op, file: TracedFile, offset: int, requested: int, *call: Any) -> Any:
         result = self._attempt(op, file, offset, requested, *call)
@@ -284,6 +292,12 @@ def _read(descriptor: int, address: int, size_bytes: int) -> int:
 
 def _pread(descriptor: int, address: int, size_bytes: int, offset: int) -> int:
     return _checked(_LIBC.pread(descriptor, address, size_bytes, offset))
+
+
+def _delayed(delay: Callable[[int], None], read: Callable[..., int], *arguments: int) -> int:
+    returned = read(*arguments)
+    delay(returned)
+    return returned
 
 
 def _checked(returned: int) -> int:

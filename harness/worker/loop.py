@@ -20,7 +20,9 @@ from harness.worker.failure import SelfCheckError
 from harness.worker.handover import GivingLoader, Handover, TakingLoader
 from harness.worker.io import DataCalls
 from harness.worker.loader import InlineLoader, Loader, ThreadLoader, slots_for
+from harness.worker.machine import Machine, MachineWindow
 from harness.worker.order import evaluates
+from harness.worker.planted import Throttle, plant_in_calls, plant_in_reader
 from harness.worker.record import STEP, WINDOW, Phase
 from harness.worker.residency import Eviction, evict, resident_fraction, warm
 from harness.worker.spec import WorkerSpec
@@ -34,6 +36,7 @@ class Job:
 
     `spin`: every rank has a core to itself, stays on it, and may burn it while it waits.
     `handover`: from the rank that reads to those that do not; None where all read.
+    `throttle`: of all reads, where one is planted.
     """
 
     spec: WorkerSpec
@@ -43,6 +46,7 @@ class Job:
     spin: bool
     checkpoint: Checkpoint | None
     handover: Handover | None = None
+    throttle: Throttle | None = None
 
 
 class Training:
@@ -65,6 +69,9 @@ class Training:
         self._unsettled: Callable[[], None] | None = None
         self._windows: list[np.void] = []
         self.evictions: list[Eviction] = []
+        # One rank looks for all; here, because ranks may be kept on one core later.
+        self._machine = Machine() if rank == 0 else None
+        self.machine: list[MachineWindow] = []
         self.mismatches = 0
         self._main, self._readers = self._make_calls()
         self._loader = self._make_loader()
@@ -122,14 +129,21 @@ class Training:
             DataCalls(rank=self._rank, loader=loader, rows=room.rows, marks=room.marks)
             for loader, room in enumerate(rooms)
         ]
+        for calls in (main, *workers):
+            plant_in_calls(calls, self._spec.planted, self._rank, self._job.throttle)
         return main, workers or [main]
 
     def _make_meter(self) -> Meter:
         calls = [self._main, *self._workers()]
         if self._spec.accelerator == "emulated":
-            return Meter(calls, inferred=not self._spec.leaves_rows)
+            return Meter(calls, inferred=not self._spec.leaves_rows, bystanders=self._looked)
         # The threads that compute are there by now, and loader workers are not.
-        return Meter(calls, bystanders=Bystanders().rchar)
+        threads = Bystanders()
+        return Meter(calls, bystanders=lambda: threads.rchar() + self._looked())
+
+    def _looked(self) -> int:
+        """Return what looks at the machine have read, which is no data."""
+        return 0 if self._machine is None else self._machine.read_bytes
 
     def _workers(self) -> list[DataCalls]:
         return [calls for calls in self._readers if calls is not self._main]
@@ -147,7 +161,10 @@ class Training:
         most = max(reading.steps_per_epoch, len(reading.evaluation(1, self._rank)))
         count = slots_for(spec.loader_workers, spec.prefetch_batches)
         slots = reading.slots(count)
-        workers = [(calls, reading.reader(calls, slots)) for calls in self._readers]
+        workers = [
+            (calls, plant_in_reader(reading.reader(calls, slots), spec.planted))
+            for calls in self._readers
+        ]
         if spec.loader_workers == 0:
             return InlineLoader(*workers[0], most_batches=most)
         return ThreadLoader(workers, prefetch=spec.prefetch_batches, most_batches=most)
@@ -181,11 +198,16 @@ class Training:
 
     def _train(self, epoch: int) -> None:
         reading = self._job.reading
-        batches: Batches = reading.train(epoch, self._rank) if self._reads() else ()
+        rehearsal = self._spec.rehearsal
+        order = epoch if rehearsal is None else 1
+        batches: Batches = reading.train(order, self._rank) if self._reads() else ()
         steps = reading.steps_per_epoch
-        declared = self._accelerator.declare(epoch, steps) if reading.computes else [0] * steps
+        idle = not reading.computes or (rehearsal is not None and epoch <= rehearsal.idle_epochs)
+        declared = [0] * steps if idle else self._accelerator.declare(epoch, steps)
         rows = self._steps[self._step_count :][: steps + 1]
         self._job.board.enter(self._rank, Activity.TRAIN, epoch, steps)
+        if self._machine is not None:
+            self._machine.begin()
         look = self._open()
         start_ns = look.now
         rows[0] = (epoch, 0, *[start_ns] * 4, *[0] * 9)
@@ -193,6 +215,8 @@ class Training:
         self._loader.start(batches, phase=Phase.TRAIN, epoch=epoch)
         for step, declared_ns in enumerate(declared, 1):
             look = self._step(rows, epoch, step, declared_ns, look)
+        if self._machine is not None:
+            self.machine.append(self._machine.end(epoch))
         self._settle()
         self._loader.finish()
         self._fill_waits(rows[1:])

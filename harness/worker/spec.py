@@ -21,6 +21,36 @@ class StepTime:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Rehearsal:
+    """Every epoch reads the same few batches, so that memory holds them from the first one on.
+
+    Args:
+        idle_epochs: how many epochs, the first ones, declare no time.
+        samples: of how many samples all batches are made, where each is a file of its own.
+    """
+
+    idle_epochs: int
+    samples: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Planted:
+    """What makes a training slow on purpose, to see whether it is found. Never a user's option.
+
+    Args:
+        read_bytes_per_s: what reads of all ranks together come to at most; None: as they are.
+        slow_rank: whose reads take `slow_read_s` longer each, asleep; None for no rank.
+        slow_read_s: likewise.
+        burn_s: CPU time that is burnt after each sample was read.
+    """
+
+    read_bytes_per_s: int | None = None
+    slow_rank: int | None = None
+    slow_read_s: float = 0.0
+    burn_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerSpec:
     """Everything a training run needs to know inside its container.
 
@@ -32,6 +62,7 @@ class WorkerSpec:
     `accelerators` is how many, `accelerator` what they are. Only emulated ones have a `step_time`;
     `gpus` gives a device to each of TensorFlow's, instead of a part of the processor.
     `evaluation_case_s` None reads the evaluation cases back to back.
+    `rehearsal` and `planted` are None in a training that a user asks for.
     """
 
     workload: str
@@ -57,6 +88,8 @@ class WorkerSpec:
     cache: Cache
     step_time: StepTime | None
     evaluation_case_s: float | None
+    rehearsal: Rehearsal | None = None
+    planted: Planted | None = None
 
     @property
     def leaves_rows(self) -> bool:
@@ -73,4 +106,7 @@ class WorkerSpec:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if values["step_time"] is not None:
             values["step_time"] = StepTime(**values["step_time"])
+        for name, kind in (("rehearsal", Rehearsal), ("planted", Planted)):
+            if values.get(name) is not None:
+                values[name] = kind(**values[name])
         return cls(**values)

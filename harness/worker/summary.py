@@ -69,6 +69,8 @@ def write_summary(
         },
         "ranks": [_rank(member) for member in members],
         "tensorflow": _tensorflow([outcome.tensorflow for outcome in outcomes]),
+        "machine": [asdict(one) for outcome in outcomes for one in outcome.machine],
+        "planted": None if spec.planted is None else asdict(spec.planted),
         "evictions": [asdict(one) for outcome in outcomes for one in outcome.evictions],
         "self_check": {
             "checked_windows": sum(outcome.checked_windows for outcome in outcomes),

@@ -26,6 +26,7 @@ from harness.worker.handover import Handover
 from harness.worker.imseg import plan_imseg
 from harness.worker.loop import Job
 from harness.worker.memory import check_memory
+from harness.worker.planted import Throttle
 from harness.worker.shares import Shares
 from harness.worker.spec import WorkerSpec
 from harness.worker.summary import write_files, write_summary
@@ -96,7 +97,7 @@ def _run(spec: WorkerSpec, reading: Reading, checkpoint: Checkpoint | None, emit
     # What computes on the processor needs the cores that others would burn.
     spin = spec.accelerators <= cores and spec.accelerator == "emulated"
     board = Board(spec.accelerators)
-    takers = spec.accelerators - reading.readers
+    takers, planted = spec.accelerators - reading.readers, spec.planted
     job = Job(
         spec=spec,
         reading=reading,
@@ -108,6 +109,9 @@ def _run(spec: WorkerSpec, reading: Reading, checkpoint: Checkpoint | None, emit
             context, takers=takers, steps=reading.steps_per_epoch, shares=_shares(spec)
         )
         if takers
+        else None,
+        throttle=Throttle(context, planted.read_bytes_per_s)
+        if planted and planted.read_bytes_per_s
         else None,
     )
     crew = Crew(context, job)
