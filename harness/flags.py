@@ -1,6 +1,7 @@
 """The flags of every verb that runs a workload: one for each option, and what brings in files."""
 
 import argparse
+from collections.abc import Iterable
 from typing import Any, Final
 
 from harness.options import Layer, Problem, option_types
@@ -61,8 +62,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     files.add_argument(
         "--set", metavar="KEY=VALUE", action="append", help="one option by its name; repeatable"
     )
+    add_options(parser, _FLAGS)
+
+
+def add_options(parser: argparse.ArgumentParser, keys: Iterable[str]) -> None:
+    """Add the flags of these options alone."""
     options = parser.add_argument_group("options (defaults in feedrate.toml)")
-    for key, (metavar, text) in _FLAGS.items():
+    for key in keys:
+        metavar, text = _FLAGS[key]
         flag = f"--{key.replace('_', '-')}"
         # None tells "not given" from a value, also for switches: defaults live in the file.
         if metavar is None:

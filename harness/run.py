@@ -4,7 +4,7 @@ import secrets
 import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -102,7 +102,7 @@ def train(setting: Setting, data: DataSet) -> ExitCode:
     # `steps` at once: a run that fails before its first epoch has no rows, but a reason to tell.
     for name in ("logs", "steps"):
         create_directory(partial / name)
-    ending = _run_ranks(setting, directory, partial, home / run_id)
+    ending = run_ranks(setting, directory, partial, home / run_id)
     ending, ceiling = _ceiling(setting, directory, partial, ending)
     # Nothing of this may be cut short: it ends by itself in a moment, whoever asks it to stop.
     with _undisturbed():
@@ -198,10 +198,10 @@ def _next_step(code: int) -> str:
     return "see the log, and report it where that does not explain it"
 
 
-def _run_ranks(setting: Setting, directory: Path, partial: Path, final: Path) -> Ending:
+def run_ranks(setting: Setting, directory: Path, partial: Path, final: Path) -> Ending:
     """Train, and return how it ended, whatever it was: the result tells of it."""
     try:
-        job = _training_job(setting.config, directory, partial)
+        job = _training_job(setting, directory, partial)
         ended = setting.engine.run(job, setting.progress.line)
         check_exit(setting, job, ended, final / job.log.relative_to(partial))
     except FeedrateError as error:
@@ -223,10 +223,12 @@ def _ceiling(
         return Ending(exit_code=stop.exit_code, stop=stop), no_ceiling("stopped")
 
 
-def _training_job(config: Config, directory: Path, partial: Path) -> Job:
+def _training_job(setting: Setting, directory: Path, partial: Path) -> Job:
+    config = setting.config
     spec = partial / "spec.json"
     try:
-        spec.write_text(worker_spec(config, directory, partial).to_json(), encoding="utf-8")
+        order = replace(worker_spec(config, directory, partial), planted=setting.planted)
+        spec.write_text(order.to_json(), encoding="utf-8")
     except OSError as error:
         then = "free space, or name another --results"
         raise ResultError(f"cannot write ({error.strerror})", where=str(spec), then=then) from error
@@ -240,6 +242,7 @@ def _training_job(config: Config, directory: Path, partial: Path) -> Job:
         mounts=tuple(mounts),
         log=partial / "logs" / "worker.log",
         memory_bytes=config.memory_bytes,
+        read_limits=setting.read_limits,
         timeout_s=config.max_duration_s,
     )
 

@@ -21,6 +21,8 @@ MAJORITY = 0.5
 # In fewer steps, one rank may have drawn the larger files each time: with two ranks in 3 % of runs
 # of 5 steps, in a third of runs of one.
 STRAGGLER_STEPS = 8
+# One long stall makes a rank lose as much as a slow rank does, but that one is last all the time.
+STRAGGLER_SHARE = 0.75
 # From this share of bytes on, a pass or fail says that memory helped.
 NOTABLE_MEMORY = 0.1
 # Below this demand, a pass says nothing about bandwidth.
@@ -147,6 +149,7 @@ def _fail(case: Case) -> _Finding:
     causes, lost = case.causes, case.causes.lost_ns
     slow = causes.straggler_rank
     proven = causes.steps >= STRAGGLER_STEPS and causes.straggler_ns > MAJORITY * lost
+    proven = proven and causes.straggler_steps >= STRAGGLER_SHARE * causes.steps
     if slow is not None and proven:
         share = percent(causes.share(causes.straggler_ns))
         sentence = (

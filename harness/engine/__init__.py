@@ -27,6 +27,7 @@ class Job:
         mounts: what the command may see; data to be read only is mounted so.
         log: receives standard error, line by line.
         memory_bytes: limit for the whole job, page cache included; None for no limit.
+        read_limits: device -> bytes per second that the job may read from it at most.
         timeout_s: the job is stopped when it takes longer; None waits for ever.
         extra_processes: how many processes it starts (for pids limits and shm), a hint.
     """
@@ -37,6 +38,7 @@ class Job:
     log: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     memory_bytes: int | None = None
+    read_limits: Mapping[str, int] = field(default_factory=dict)
     shm_bytes: int = 1 << 30
     timeout_s: float | None = None
 

@@ -70,6 +70,13 @@ def test_where_calls_left_no_rows_nobody_is_blamed():
     assert (check.passed, check.bytes, check.checked_windows) == (True, "inferred", 0)
 
 
+def test_one_long_stall_makes_no_straggler():
+    loads = [[[10 * MS] * 8, [5 * MS] * 7 + [900 * MS]]]
+    verdict = verdict_of(record(Plan(loads_ns=loads, declared_ns=[[100 * MS] * 8])))
+    assert evidence(verdict, "straggler_share_of_lost") > 0.9
+    assert (verdict.outcome, verdict.limit) == ("fail", "storage")
+
+
 def test_a_few_steps_name_no_straggler():
     loads = [[[10 * MS] * 7, [90 * MS] * 7]]
     verdict = verdict_of(record(Plan(loads_ns=loads, declared_ns=[[100 * MS] * 7])))
