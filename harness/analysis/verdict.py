@@ -97,7 +97,7 @@ def judge(case: Case) -> Verdict:
         limit=limit,
         threshold_au=case.threshold_au,
         sentence=" ".join([sentence, *_remarks(case, outcome, limit)]),
-        evidence=_evidence(case),
+        evidence=_evidence(case, limit),
     )
 
 
@@ -239,8 +239,10 @@ def _ceiling_remark(case: Case) -> str | None:
     return client_remark(case.ceiling, case.demand, case.threshold_au)
 
 
-def _evidence(case: Case) -> list[Evidence]:
+def _evidence(case: Case, limit: Limit) -> list[Evidence]:
     metrics, causes = case.metrics, case.causes
+    # What was read while something else was the limit is not what this storage can do.
+    fed = case.fed if limit == "storage" else None
     known = case.self_check.bytes == "recorded"
     storage = causes.share(causes.storage_wait_ns) if known else None
     client = causes.share(causes.client_cpu_ns) if known else None
@@ -262,7 +264,7 @@ def _evidence(case: Case) -> list[Evidence]:
         ("demand", case.demand.bytes_per_s, "B/s", "steps, windows: needed for AU 1"),
         (
             "would_pass",
-            None if case.fed is None else float(case.fed),
+            None if fed is None else float(fed),
             "accelerators",
             "estimate: the most whose demand at the mark is no more than this bandwidth",
         ),

@@ -49,7 +49,8 @@ def attempt(
         return Outcome(declined="plain processes cannot be held to a memory limit")
     started = datetime.now(UTC)
     run_id = f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-    home = config.results / "selftest" / run_id
+    final = config.results / "selftest" / run_id
+    home = final.with_name(f".{run_id}.partial")
     for name in ("logs", "steps"):
         create_directory(home / name)
     neighbours = spinning(cause.neighbours) if cause.neighbours else nullcontext()
@@ -64,7 +65,7 @@ def attempt(
             notices=(f"Selftest, planted on purpose: {cause.name}.",),
         )
         with neighbours:
-            ending = run_ranks(planted, directory, home, home)
+            ending = run_ranks(planted, directory, home, final)
     if ending.stop is not None:
         raise ending.stop
     try:
@@ -72,6 +73,7 @@ def attempt(
     except FeedrateError as error:
         return Outcome(error=ending.error or error)
     epochs = epochs_of(read_recording(home), warmup_epochs=0)
+    home.rename(final)
     return Outcome(result=result, epochs=measured(epochs), error=ending.error)
 
 

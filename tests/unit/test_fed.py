@@ -61,3 +61,4 @@ def test_nothing_is_estimated_where_storage_is_not_the_limit():
     for what in (plan(8, 3, load_ms=1), plan(8, 3, split={"io_cpu": 1.0})):
         verdict = build_result(record(what), facts(8, steps_s=(0.1,) * 8)).verdict
         assert "At this bandwidth" not in verdict.sentence
+        assert [item.value for item in verdict.evidence if item.name == "would_pass"] == [None]
