@@ -138,7 +138,7 @@ def scaling(directory: Path) -> Outcome:
 
 def many_files(directory: Path) -> Outcome:
     """Copy a million files in at most 11 times the time of a tenth of them."""
-    few, more = (scale.many(directory / "many", cases, 2) for cases in (50_000, 500_000))
+    few, more = scale.growth(directory / "many", 50_000, 2)
     figure = f"100,000 files {few:.0f} s, 1,000,000 {more:.0f} s: {more / few:.1f} times (11)"
     return more <= 11 * few, figure
 
