@@ -45,6 +45,7 @@ _FLAGS: Final[dict[str, tuple[str | None, str]]] = {
     "require_au": ("X|none", "exit with 20 when AU is below X (0 to 1)"),
     "max_duration": ("SECONDS|none", "end training with exit code 10 after so long"),
     "ceiling": ("true|false", "measure afterwards what this client does over cached data"),
+    "stall": ("SECONDS|none", "end training with exit code 10 when nothing moves for so long"),
     "extrapolate": (None, "use the profile outside the range it was measured in"),
     "dry_run": (None, "say what would be done, and stop"),
     "json": (None, "events as JSON lines on standard output"),

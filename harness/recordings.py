@@ -107,6 +107,7 @@ def _worker_facts(document: dict[str, Any], path: Path) -> WorkerFacts:
             machine=tuple(MachineWindow(**one) for one in document.get("machine", ())),
             planted=document.get("planted"),
             tensorflow=document.get("tensorflow"),
+            recording=document.get("recording"),
             bytes=document.get("bytes", "recorded"),
             other={name: document.get(name) for name in _OTHER},
             **known,

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from dsgen import events
 from dsgen.directory import check_complete
@@ -15,6 +16,7 @@ from dsgen.manifest import Manifest, read_manifest
 from dsgen.signals import STOPPING
 from dsgen.size import format_size
 from harness.analysis.ceiling import Ceiling, no_ceiling
+from harness.analysis.cost import cost_words
 from harness.ceiling import measure_ceiling
 from harness.conclude import Ending, conclude, conclude_report
 from harness.config import Config
@@ -26,6 +28,9 @@ from harness.setting import Setting
 from harness.target import create_directory, inspect_target
 from harness.training import worker_spec
 from harness.worker.training import recording_bytes
+
+# The worker itself ends at its limit, and says what it waited for. This is for one that cannot.
+_LIMIT_GRACE_S: Final = 30.0
 
 
 def generate(setting: Setting, directory: Path) -> None:
@@ -116,6 +121,8 @@ def train(setting: Setting, data: DataSet) -> ExitCode:
             raise _unwritten(ending, partial, error) from error
         result, ending = conclude_report(result, home / run_id, ending)
     path = home / run_id / RESULT_NAME
+    if result.recording is not None:
+        setting.progress.say(f"recording took {cost_words(result.recording)}")
     setting.progress.say(result.verdict.sentence)
     setting.progress.end(events.result(str(path), result.exit_code))
     _raise_again(ending, result, path)
@@ -163,18 +170,21 @@ def check_exit(setting: Setting, job: Job, ended: JobExit, log: Path) -> None:
 
     `log` is where its log will lie when the message is read.
     """
-    if ended.code == 0 and not ended.out_of_memory:
+    if ended.code == 0 and not ended.out_of_memory and not ended.timed_out:
         return
     said = setting.progress.last_error
+    setting.progress.say(ended.left_behind)
     where = f"{job.name}, log {log}"
     if ended.out_of_memory:
         limit = format_size(job.memory_bytes) if job.memory_bytes else "the machine's"
         then = "give it more by --memory, or fewer accelerators or loader workers"
         what = f"out of memory (limit {limit})"
         raise JobError(ExitCode.OUT_OF_MEMORY, what, where=where, then=then)
+    if said is not None and said.exit_code is ExitCode.STALLED:
+        raise JobError(said.exit_code, said.text)
     if ended.timed_out:
         then = "raise --max-duration"
-        what = f"stopped at its time limit of {job.timeout_s:g} s"
+        what = f"stopped at its time limit, {job.timeout_s:g} s after its start"
         raise JobError(ExitCode.STALLED, what, where=where, then=then)
     if said is not None:
         raise JobError(said.exit_code, said.text)
@@ -225,6 +235,7 @@ def _ceiling(
 
 def _training_job(setting: Setting, directory: Path, partial: Path) -> Job:
     config = setting.config
+    limit_s = config.max_duration_s
     spec = partial / "spec.json"
     try:
         order = replace(worker_spec(config, directory, partial), planted=setting.planted)
@@ -243,7 +254,8 @@ def _training_job(setting: Setting, directory: Path, partial: Path) -> Job:
         log=partial / "logs" / "worker.log",
         memory_bytes=config.memory_bytes,
         read_limits=setting.read_limits,
-        timeout_s=config.max_duration_s,
+        timeout_s=limit_s and limit_s + _LIMIT_GRACE_S,
+        is_over=lambda: setting.progress.last_error is not None,
     )
 
 

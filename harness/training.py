@@ -43,6 +43,9 @@ def worker_spec(config: Config, directory: Path, out: Path) -> WorkerSpec:
         cache=config.cache,
         step_time=config.step_time,
         evaluation_case_s=config.device.evaluation_case_s if config.device else None,
+        warmup_epochs=config.warmup_epochs,
+        stall_s=config.stall_s,
+        max_duration_s=config.max_duration_s,
     )
 
 

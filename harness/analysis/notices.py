@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from harness.analysis.cost import COST_LIMIT, cost_words, recording_cost
 from harness.analysis.epoch import Epoch, measured
 from harness.analysis.recording import Recording, WorkerFacts
 from harness.analysis.selfcheck import REST_LIMIT, SelfCheck
@@ -23,6 +24,7 @@ def notices_of(recording: Recording, epochs: tuple[Epoch, ...], check: SelfCheck
         *_about_evictions(recording.worker),
         *_about_tensorflow(recording.worker),
         *_about_bytes(recording.worker),
+        *_about_cost(recording),
     ]
 
 
@@ -87,6 +89,13 @@ def _about_bytes(worker: WorkerFacts) -> list[str]:
         "bytes are inferred from the kernel's count, because tf.data reads by calls of its own; a "
         "wait for its batch is told as waiting for storage, and may as well be its own work"
     ]
+
+
+def _about_cost(recording: Recording) -> list[str]:
+    cost = recording_cost(recording)
+    if cost.share is None or cost.share <= COST_LIMIT:
+        return []
+    return [f"recording took {cost_words(cost)}; its calls are small, and reading costs less CPU"]
 
 
 def _about_evictions(worker: WorkerFacts) -> list[str]:

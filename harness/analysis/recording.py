@@ -62,7 +62,9 @@ class WorkerFacts:
     nobody knows how many there are. `mean_sample_bytes` is what files hold of a training sample; an
     epoch of few steps may read more. `bytes` are inferred where calls left no rows. `tensorflow` is
     of accelerators that computed: device by rank, tensorflow_version, model, parameters,
-    threads_per_rank, steps, losses, ranks_on_zeros. `planted` is what made the run slow on purpose.
+    threads_per_rank, steps, losses, ranks_on_zeros. `recording` is what it costs: row_ns a row,
+    brief_row_ns one of `BRIEF`, and look_ns for each of the looks that some rows take.
+    `planted` is what made the run slow on purpose.
     """
 
     status: Status
@@ -76,6 +78,7 @@ class WorkerFacts:
     machine: tuple[MachineWindow, ...] = ()
     planted: Mapping[str, Any] | None = None
     tensorflow: Mapping[str, Any] | None = None
+    recording: Mapping[str, float] | None = None
     other: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from dsgen.errors import ExitCode
 from harness.analysis.causes import find_causes
 from harness.analysis.ceiling import Ceiling, no_ceiling
+from harness.analysis.cost import RecordingCost, recording_cost
 from harness.analysis.demand import Demand, compute_demand
 from harness.analysis.epoch import Epoch, epochs_of, measured
 from harness.analysis.fed import Supply, most_fed
@@ -99,6 +100,7 @@ class Result(Part, frozen=True, kw_only=True):
     evaluation: list[EvaluationPass]
     checkpoint: Checkpoint | None
     self_check: SelfCheck
+    recording: RecordingCost | None = None
     worker: dict[str, Any]
     warnings: list[str]
 
@@ -153,6 +155,7 @@ def build_result(recording: Recording, facts: RunFacts) -> Result:
         evaluation=evaluations_of(recording, byte_source=source),
         checkpoint=checkpoint_of(recording),
         self_check=check,
+        recording=recording_cost(recording),
         worker={**worker.other, "planted": worker.planted},
         warnings=[*facts.warnings, *notices_of(recording, epochs, check)],
     )

@@ -54,7 +54,7 @@ class LocalEngine:
                 output = Output(stdout=group.stdout, stderr=group.stderr, log=job.log)
                 output.start()
                 with signals.let_in():
-                    timed_out = supervise(group, output, on_line, job.timeout_s)
+                    timed_out = supervise(group, output, on_line, job.timeout_s, job.is_over)
             finally:
                 code = group.end()
         return JobExit(code=code, timed_out=timed_out, tail=output.tail)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.analysis.cost import cost_words
 from harness.analysis.losses import KINDS
 from harness.analysis.result import Result
 from harness.analysis.wording import UNKNOWN, accelerator_name, percent, rate, seconds, size
@@ -294,12 +295,17 @@ def _sheets(result: Result) -> tuple[FactSheet, ...]:
         ("Target", result.target),
         ("System", result.system),
         ("Engine", result.engine),
-        ("Run", {"status": result.status, "command": " ".join(result.command)}),
+        ("Run", _run_facts(result)),
     )
     sheets = [FactSheet(title=title, facts=flatten(part)) for title, part in parts if part]
     # An option without a value was left out on purpose; a fact without one is not known.
     options = FactSheet(title="Configuration", facts=flatten(result.config, null="not set"))
     return (*sheets[:1], options, *sheets[1:])
+
+
+def _run_facts(result: Result) -> dict[str, str]:
+    cost = UNKNOWN if result.recording is None else cost_words(result.recording)
+    return {"status": result.status, "recording": cost, "command": " ".join(result.command)}
 
 
 def flatten(

@@ -37,3 +37,15 @@ class RankError(WorkerError):
     def __init__(self, exit_code: ExitCode, text: str) -> None:
         super().__init__(text)
         self.exit_code = exit_code
+
+
+class StalledError(WorkerError):
+    """Nothing moved for too long."""
+
+    exit_code = ExitCode.STALLED
+
+
+class TimeLimitError(WorkerError):
+    """The run took longer than it may."""
+
+    exit_code = ExitCode.STALLED

@@ -1,7 +1,7 @@
 """One rank's training: epochs of steps, evaluations, the checkpoint, and what is recorded."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from harness.worker.cores import stay_on_core
 from harness.worker.counters import Bystanders
 from harness.worker.failure import SelfCheckError
 from harness.worker.handover import GivingLoader, Handover, TakingLoader
-from harness.worker.io import DataCalls
+from harness.worker.io import DataCalls, TracedFile
 from harness.worker.loader import InlineLoader, Loader, ThreadLoader, slots_for
 from harness.worker.machine import Machine, MachineWindow
 from harness.worker.order import evaluates
@@ -26,6 +26,7 @@ from harness.worker.planted import Throttle, plant_in_calls, plant_in_reader
 from harness.worker.record import STEP, WINDOW, Phase
 from harness.worker.residency import Eviction, evict, resident_fraction, warm
 from harness.worker.spec import WorkerSpec
+from harness.worker.whereabouts import Place, Whereabouts
 from harness.worker.window import Meter, check_window
 from harness.worker.workload import Batches, Reading, sample_count
 
@@ -43,6 +44,7 @@ class Job:
     reading: Reading
     barrier: Turnstile
     board: Board
+    whereabouts: Whereabouts
     spin: bool
     checkpoint: Checkpoint | None
     handover: Handover | None = None
@@ -69,10 +71,10 @@ class Training:
         self._unsettled: Callable[[], None] | None = None
         self._windows: list[np.void] = []
         self.evictions: list[Eviction] = []
-        # One rank looks for all; here, because ranks may be kept on one core later.
-        self._machine = Machine() if rank == 0 else None
+        self._machine = Machine()  # before the rank may be kept on one core
         self.machine: list[MachineWindow] = []
         self.mismatches = 0
+        self._post = job.whereabouts.post(rank, 0)
         self._main, self._readers = self._make_calls()
         self._loader = self._make_loader()
         self._meter = self._make_meter()
@@ -86,6 +88,11 @@ class Training:
     def has_schedstat(self) -> bool:
         """Whether the kernel tells run-queue delays."""
         return self._main.clock.has_schedstat
+
+    @property
+    def looks(self) -> int:
+        """How often calls asked for the run-queue delay."""
+        return sum(calls.look_count for calls in (self._main, *self._workers()))
 
     def run(self) -> None:
         """Train for all epochs.
@@ -126,7 +133,13 @@ class Training:
             checkpoint_calls=checkpoint.calls(self._rank) if checkpoint else 0,
         )
         main, *workers = [
-            DataCalls(rank=self._rank, loader=loader, rows=room.rows, marks=room.marks)
+            DataCalls(
+                rank=self._rank,
+                loader=loader,
+                rows=room.rows,
+                marks=room.marks,
+                post=self._job.whereabouts.post(self._rank, loader),
+            )
             for loader, room in enumerate(rooms)
         ]
         for calls in (main, *workers):
@@ -136,14 +149,11 @@ class Training:
     def _make_meter(self) -> Meter:
         calls = [self._main, *self._workers()]
         if self._spec.accelerator == "emulated":
-            return Meter(calls, inferred=not self._spec.leaves_rows, bystanders=self._looked)
+            inferred = not self._spec.leaves_rows
+            return Meter(calls, inferred=inferred, bystanders=self._machine.looked)
         # The threads that compute are there by now, and loader workers are not.
         threads = Bystanders()
-        return Meter(calls, bystanders=lambda: threads.rchar() + self._looked())
-
-    def _looked(self) -> int:
-        """Return what looks at the machine have read, which is no data."""
-        return 0 if self._machine is None else self._machine.read_bytes
+        return Meter(calls, bystanders=lambda: threads.rchar() + self._machine.looked())
 
     def _workers(self) -> list[DataCalls]:
         return [calls for calls in self._readers if calls is not self._main]
@@ -175,13 +185,15 @@ class Training:
         if cache == "asis" or (cache in ("once", "warm") and epoch > 1):
             return
         files = self._job.reading.files
-        paths = [file.path for file in files]
         self._job.board.enter(self._rank, Activity.EVICT, epoch, 0)
-        self._job.barrier.wait()
+        self._meet()
         started_ns = time.monotonic_ns()
-        own = paths[self._rank :: self._spec.accelerators]
-        (warm if cache == "warm" else evict)(own)
-        self._job.barrier.wait()
+        own = files[self._rank :: self._spec.accelerators]
+        if cache == "warm":
+            warm(self._posted(Place.WARMING, own))
+        else:
+            evict(self._posted(Place.EVICTION, own))
+        self._meet()
         if self._rank == 0 and cache != "warm":
             self.evictions.append(
                 Eviction(
@@ -189,9 +201,31 @@ class Training:
                     files=len(files),
                     bytes=sum(file.size_bytes for file in files),
                     seconds=(time.monotonic_ns() - started_ns) / 1e9,
-                    resident_fraction=resident_fraction(paths) if epoch == 1 else None,
+                    resident_fraction=self._resident_fraction() if epoch == 1 else None,
                 )
             )
+
+    def _resident_fraction(self) -> float | None:
+        return resident_fraction(self._posted(Place.PROBE, self._job.reading.files))
+
+    def _posted(self, place: Place, files: Iterable[TracedFile]) -> Iterator[str]:
+        """Yield the files' paths, and say of each that it is its turn."""
+        for file in files:
+            self._post.enter(place, time.monotonic_ns(), file.id)
+            yield file.path
+
+    def _meet(self) -> None:
+        """Wait for all ranks, and say so."""
+        self._post.enter(Place.BARRIER, time.monotonic_ns())
+        self._job.barrier.wait()
+        self._post.leave(time.monotonic_ns())
+
+    @property
+    def _awaits(self) -> Place:
+        """What the main thread is in from the barrier to its next batch, but for calls."""
+        if not self._reads():
+            return Place.HANDOVER
+        return Place.BATCH if self._spec.loader_workers else Place.NOWHERE
 
     def _reads(self) -> bool:
         return self._rank < self._job.reading.readers
@@ -206,16 +240,17 @@ class Training:
         declared = [0] * steps if idle else self._accelerator.declare(epoch, steps)
         rows = self._steps[self._step_count :][: steps + 1]
         self._job.board.enter(self._rank, Activity.TRAIN, epoch, steps)
-        if self._machine is not None:
+        if self._rank == 0:  # it looks for all
             self._machine.begin()
         look = self._open()
         start_ns = look.now
+        self._job.board.start(self._rank, epoch, start_ns)
         rows[0] = (epoch, 0, *[start_ns] * 4, *[0] * 9)
         self._step_count += 1
         self._loader.start(batches, phase=Phase.TRAIN, epoch=epoch)
         for step, declared_ns in enumerate(declared, 1):
             look = self._step(rows, epoch, step, declared_ns, look)
-        if self._machine is not None:
+        if self._rank == 0:
             self.machine.append(self._machine.end(epoch))
         self._settle()
         self._loader.finish()
@@ -225,11 +260,14 @@ class Training:
     def _step(
         self, rows: NDArray[np.void], epoch: int, step: int, declared_ns: int, before: Look
     ) -> Look:
+        self._post.enter(self._awaits, before.now)
         batch = self._loader.next()
         loaded = self._look()
         # While the accelerator computes there is time to write down the step before.
         self._settle()
+        self._post.enter(Place.COMPUTE, loaded.now + max(0, declared_ns))
         compute_end_ns = self._accelerator.run(loaded.now, declared_ns, batch, self._look)
+        self._post.enter(Place.BARRIER, compute_end_ns)
         self._job.barrier.wait()
         after = self._look()
         self._unsettled = partial(
@@ -271,7 +309,14 @@ class Training:
             *(after.queue - before.queue, read_bytes),
         )
         self._step_count += 1
-        self._job.board.advance(self._rank, step, read_bytes)
+        self._job.board.finish(
+            self._rank,
+            epoch,
+            step,
+            end_ns=after.now,
+            declared_ns=declared_ns,
+            read_bytes=read_bytes,
+        )
 
     def _fill_waits(self, rows: NDArray[np.void]) -> None:
         # After the window: a worker's account of a wait may be complete only then.
@@ -288,7 +333,7 @@ class Training:
         start_ns = self._open().now
         self._loader.start(batches, phase=Phase.EVAL, epoch=epoch)
         self._evaluate_cases(batches)
-        self._job.barrier.wait()
+        self._meet()
         end_ns = time.monotonic_ns()
         self._loader.finish()
         self._close(epoch, Phase.EVAL, start_ns, end_ns, sample_count(batches))
@@ -296,9 +341,12 @@ class Training:
     def _evaluate_cases(self, batches: Batches) -> None:
         case_ns = round((self._spec.evaluation_case_s or 0) * 1e9)
         for number in range(len(batches)):
+            self._post.enter(self._awaits, time.monotonic_ns())
             self._loader.next()
             if case_ns:
-                self._accelerator.run(time.monotonic_ns(), case_ns)
+                now_ns = time.monotonic_ns()
+                self._post.enter(Place.COMPUTE, now_ns + case_ns)
+                self._accelerator.run(now_ns, case_ns)
             read_bytes = int(self._loader.deliveries[number]["bytes"])
             self._job.board.advance(self._rank, number + 1, read_bytes)
 
@@ -312,13 +360,16 @@ class Training:
             calls.phase, calls.epoch, calls.step = Phase.CHECKPOINT, epoch, 0
             calls.forget_marks()
             writer.write(calls)
-        self._job.barrier.wait()
+        self._meet()
         self._close(epoch, Phase.CHECKPOINT, start_ns, time.monotonic_ns(), 0)
 
     def _open(self) -> Look:
         self._meter.open()
+        self._post.enter(Place.BARRIER, time.monotonic_ns())
         self._job.barrier.wait()
-        return self._look()
+        look = self._look()
+        self._post.leave(look.now)
+        return look
 
     def _close(self, epoch: int, phase: Phase, start_ns: int, end_ns: int, samples: int) -> None:
         window = self._meter.close(

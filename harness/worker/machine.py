@@ -53,8 +53,6 @@ class Machine:
         proc: where procfs is.
         root: where the control groups are.
         cores: numbers of those that the ranks may run on; by default what this thread may.
-
-    `read_bytes` is what the looks have read so far.
     """
 
     def __init__(
@@ -63,7 +61,7 @@ class Machine:
         root: Path = Path("/sys/fs/cgroup"),
         cores: frozenset[int] | None = None,
     ) -> None:
-        self.read_bytes = 0
+        self._read_bytes = 0
         self._stat = proc / "stat"
         self._mask = frozenset(os.sched_getaffinity(0)) if cores is None else cores
         groups = parse_groups(_text(proc / "self" / "cgroup") or "")
@@ -72,6 +70,10 @@ class Machine:
         self._usage = _usage_file(groups, root)
         self._pressure, self._source = _pressure_files(groups, proc, root)
         self._begun: _Look | None = None
+
+    def looked(self) -> int:
+        """Return the bytes that looks have read so far, which are no data."""
+        return self._read_bytes
 
     def begin(self) -> None:
         """Look for the first time."""
@@ -120,7 +122,7 @@ class Machine:
 
     def _read(self, path: Path) -> str:
         text = _text(path) or ""
-        self.read_bytes += len(text)
+        self._read_bytes += len(text)
         return text
 
 

@@ -36,6 +36,7 @@ class Outcome:
     wall_anchor: dict[str, int] = field(default_factory=dict)
     peak_rss_bytes: int = 0
     rows: int | None = None
+    looks: int = 0
     spin_ns: int = 0
     has_schedstat: bool = False
     checked_windows: int = 0
@@ -132,6 +133,7 @@ def _make_accelerator(job: Job, rank: int) -> tuple[Accelerator, TensorFlow | No
 def _save(job: Job, outcome: Outcome, training: list[Training]) -> None:
     try:
         for one in training:
+            outcome.looks = one.looks
             outcome.rows = one.save(Path(job.spec.out_dir))
     except OSError as error:
         then = "free some space or name another directory"

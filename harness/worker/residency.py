@@ -7,7 +7,7 @@ its kin tell everybody but the owner that all pages are there.
 
 import errno
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dsgen.errors import DataSetError
@@ -50,7 +50,7 @@ def warm(paths: Iterable[str]) -> None:
             os.close(descriptor)
 
 
-def resident_fraction(paths: Sequence[str]) -> float | None:
+def resident_fraction(paths: Iterable[str]) -> float | None:
     """Return the share of probed pages in memory, one page in 64 MiB and at least one a file.
 
     A probe loads the page that it missed: asked again it would lie, so each page is asked for

@@ -61,7 +61,9 @@ class WorkerSpec:
     rows. `shuffle` is of dlrm's rows.
     `accelerators` is how many, `accelerator` what they are. Only emulated ones have a `step_time`;
     `gpus` gives a device to each of TensorFlow's, instead of a part of the processor.
-    `evaluation_case_s` None reads the evaluation cases back to back.
+    `evaluation_case_s` None reads the evaluation cases back to back. The first `warmup_epochs` are
+    in no figure. `stall_s` without any movement, or `max_duration_s` altogether, end the run; None
+    never does.
     `rehearsal` and `planted` are None in a training that a user asks for.
     """
 
@@ -90,6 +92,9 @@ class WorkerSpec:
     evaluation_case_s: float | None
     rehearsal: Rehearsal | None = None
     planted: Planted | None = None
+    warmup_epochs: int = 0
+    stall_s: float | None = None
+    max_duration_s: float | None = None
 
     @property
     def leaves_rows(self) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 
 from dsgen.errors import PathError
 from harness.worker.accelerator import SPIN_NS
+from harness.worker.cost import RecordingCost
 from harness.worker.crew import Member
 from harness.worker.io import TracedFile
 from harness.worker.rank import Outcome
@@ -47,6 +48,7 @@ def write_summary(
     cores: int,
     spin: bool,
     members: Sequence[Member],
+    cost: RecordingCost,
 ) -> None:
     """Write worker.json: the run's own account, whatever became of it."""
     used = reading.epoch_samples
@@ -67,6 +69,7 @@ def write_summary(
             "threshold_ns": SPIN_NS,
             "cpu_ns": sum(outcome.spin_ns for outcome in outcomes),
         },
+        "recording": {**asdict(cost), "looks": sum(outcome.looks for outcome in outcomes)},
         "ranks": [_rank(member) for member in members],
         "tensorflow": _tensorflow([outcome.tensorflow for outcome in outcomes]),
         "machine": [asdict(one) for outcome in outcomes for one in outcome.machine],

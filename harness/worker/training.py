@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from dsgen.described import manifest_of
-from dsgen.errors import PathError, StopRequested, UsageError
-from dsgen.events import Emit
+from dsgen.errors import ExitCode, FeedrateError, PathError, StopRequested, UsageError
+from dsgen.events import Emit, error, notice
 from dsgen.input import held
 from dsgen.manifest import Manifest
 from harness.worker.bert_plan import plan_bert
@@ -18,6 +18,7 @@ from harness.worker.capacity import record_disk_bytes
 from harness.worker.checkpoint import KINDS, Checkpoint
 from harness.worker.comm import Board, Turnstile
 from harness.worker.cores import usable_cores
+from harness.worker.cost import recording_cost
 from harness.worker.crew import Crew
 from harness.worker.descriptors import check_descriptors
 from harness.worker.devices import check_devices
@@ -30,6 +31,8 @@ from harness.worker.planted import Throttle
 from harness.worker.shares import Shares
 from harness.worker.spec import WorkerSpec
 from harness.worker.summary import write_files, write_summary
+from harness.worker.watchdog import Limits, Watchdog
+from harness.worker.whereabouts import Whereabouts
 from harness.worker.workload import Reading
 
 READINGS: Final[dict[str, Callable[[WorkerSpec, Manifest], Reading]]] = {
@@ -96,13 +99,15 @@ def _run(spec: WorkerSpec, reading: Reading, checkpoint: Checkpoint | None, emit
     cores = usable_cores()
     # What computes on the processor needs the cores that others would burn.
     spin = spec.accelerators <= cores and spec.accelerator == "emulated"
-    board = Board(spec.accelerators)
+    board = Board(spec.accelerators, epochs=spec.epochs, warmup_epochs=spec.warmup_epochs)
+    whereabouts = Whereabouts(spec.accelerators, 1 + spec.loader_workers)
     takers, planted = spec.accelerators - reading.readers, spec.planted
     job = Job(
         spec=spec,
         reading=reading,
         barrier=Turnstile(context, spec.accelerators, spin=spin),
         board=board,
+        whereabouts=whereabouts,
         spin=spin,
         checkpoint=checkpoint,
         handover=Handover(
@@ -115,6 +120,13 @@ def _run(spec: WorkerSpec, reading: Reading, checkpoint: Checkpoint | None, emit
         else None,
     )
     crew = Crew(context, job)
+    watchdog = Watchdog(
+        whereabouts=whereabouts,
+        board=board,
+        files=[*reading.files, *(checkpoint.files if checkpoint else ())],
+        limits=Limits(stall_s=spec.stall_s, duration_s=spec.max_duration_s),
+        vitals=crew.vitals,
+    )
     summarise = partial(
         write_summary,
         Path(spec.out_dir) / "worker.json",
@@ -123,16 +135,18 @@ def _run(spec: WorkerSpec, reading: Reading, checkpoint: Checkpoint | None, emit
         cores=cores,
         spin=spin,
         members=crew.members,
+        cost=recording_cost(),
     )
     started_s = time.monotonic()
     try:
         crew.start()
-        crew.watch(lambda: emit(_progress(board, spec, time.monotonic() - started_s)))
-        emit(_progress(board, spec, time.monotonic() - started_s))
+        crew.watch(lambda: emit(_position(board, spec, started_s, watchdog.look())))
+        emit(_position(board, spec, started_s))
     except BaseException as failure:
         crew.stop()
         with suppress(PathError):  # what came first is what is told
             summarise(status="interrupted" if isinstance(failure, StopRequested) else "failed")
+        _tell(failure, crew, emit)
         raise
     crew.stop()
     summarise(status="ok")
@@ -145,8 +159,22 @@ def _shares(spec: WorkerSpec) -> Shares | None:
     return Shares(ranks=spec.accelerators, batch_size=spec.batch_size)
 
 
-def _progress(board: Board, spec: WorkerSpec, elapsed_s: float) -> dict[str, object]:
+def _tell(failure: BaseException, crew: Crew, emit: Emit) -> None:
+    """Say what a run that hangs ended with before its files are closed, which may hang as well."""
+    for member in crew.members:
+        if not member.ended:
+            emit(notice(f"{member.failure()}"))
+    if isinstance(failure, FeedrateError) and failure.exit_code is ExitCode.STALLED:
+        emit(error(failure.exit_code, str(failure)))
+
+
+def _position(
+    board: Board, spec: WorkerSpec, started_s: float, waits: str | None = None
+) -> dict[str, object]:
+    """Return the event of where training stands; `waits` is what it waits for, if it hangs."""
     activity, epoch, step, steps = board.position()
+    tally = board.tally()
+    measured = tally.window_ns > 0
     return {
         "kind": "train",
         "epoch": epoch,
@@ -155,7 +183,11 @@ def _progress(board: Board, spec: WorkerSpec, elapsed_s: float) -> dict[str, obj
         "steps": steps,
         "phase": activity.name.lower(),
         "bytes": board.read_bytes(),
-        "elapsed_s": round(elapsed_s, 3),
+        "elapsed_s": round(time.monotonic() - started_s, 3),
+        # By the definitions of a result; where nothing is declared there is no AU.
+        "au": tally.declared_ns / tally.window_ns if measured and tally.declared_ns else None,
+        "bytes_per_s": tally.bytes * 10**9 / tally.window_ns if measured else None,
+        "waits": waits,
     }
 
 

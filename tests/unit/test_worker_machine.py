@@ -115,6 +115,6 @@ def test_every_byte_that_a_look_reads_is_counted(place):
     proc, root = place(proc__stat=text)
     machine = Machine(proc, root, frozenset({0}))
     machine.begin()
-    assert machine.read_bytes == len(text)
+    assert machine.looked() == len(text)
     machine.end(1)
-    assert machine.read_bytes == 2 * len(text)
+    assert machine.looked() == 2 * len(text)
