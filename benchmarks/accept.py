@@ -182,6 +182,21 @@ def sixteen_gb(directory: Path) -> Outcome:
     return returned == expected and min(shares) >= 0.98 and len(returned) == 5, figure
 
 
+def recording(directory: Path) -> Outcome:
+    """Record at less than 1 % of the ranks' CPU time, wherever accelerators compute."""
+    shares, failed = [], []
+    for workload, more in (("imseg", ("--buffer", "fresh")), ("bert", ()), ("dlrm", ())):
+        places = ("--data", directory / "recording", "--results", directory / "results")
+        words = ("--preset", "smoke", "--engine", "local", "--accelerators", 2, *more)
+        done = harness("benchmark", workload, *words, *places)
+        if done.returncode:
+            return False, done.stderr.splitlines()[-1]
+        cost = result_of(done)["recording"]
+        shares.append(f"{workload} {cost['share']:.2%} ({cost['ns_per_row']:,.0f} ns a row)")
+        failed += [workload] if cost["share"] >= 0.01 else []
+    return not failed, f"{', '.join(shares)} (1 %)"
+
+
 def visited_bytes(run: Path, files: dict[str, dict[str, object]]) -> list[int]:
     """Return, for each epoch, the bytes of (size + 4,224) over the files opened in training."""
     import numpy as np
@@ -340,6 +355,7 @@ CHECKS: dict[str, Callable[[Path], Outcome]] = {
     "cost": cost,
     "reuse": reuse,
     "reading": reading,
+    "recording": recording,
     "scaling": scaling,
     "many-files": many_files,
     "overshoot": overshoot,

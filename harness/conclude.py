@@ -182,5 +182,5 @@ def _warnings(setting: Setting, manifest: Manifest, ending: Ending) -> Sequence[
     if setting.target.byte_source == "none":
         warnings.append(f"Bytes from the device are unknown: {setting.target.byte_source_reason}.")
     if ending.error is not None:
-        warnings.append(f"The run failed: {ending.error}")
+        warnings.insert(0, f"The run failed: {ending.error}")
     return warnings
