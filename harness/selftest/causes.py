@@ -51,7 +51,7 @@ def _others() -> tuple[Cause, ...]:
             name="processor time burnt for each sample",
             step_s=_STEP_S,
             check=check_client,
-            planted=Planted(burn_s=0.6),
+            planted=Planted(burn_s=0.8),
         ),
         Cause(
             name="one slow rank",
