@@ -25,6 +25,7 @@ from harness.worker.devices import check_devices
 from harness.worker.dlrm import plan_dlrm
 from harness.worker.handover import Handover
 from harness.worker.imseg import plan_imseg
+from harness.worker.ledger import ledger_of
 from harness.worker.loop import Job
 from harness.worker.memory import check_memory
 from harness.worker.shares import Shares
@@ -114,6 +115,15 @@ def _run(spec: WorkerSpec, reading: Reading, checkpoint: Checkpoint | None, emit
         )
         if takers
         else None,
+        ledgers=[
+            ledger_of(
+                spec,
+                reading,
+                rank=rank,
+                checkpoint_calls=checkpoint.calls(rank) if checkpoint else 0,
+            )
+            for rank in range(spec.accelerators)
+        ],
     )
     crew = Crew(context, job)
     watchdog = Watchdog(
