@@ -173,7 +173,8 @@ def check_exit(setting: Setting, job: Job, ended: JobExit, log: Path) -> None:
     if ended.code == 0 and not ended.out_of_memory and not ended.timed_out:
         return
     said = setting.progress.last_error
-    setting.progress.say(ended.left_behind)
+    if ended.left_behind:
+        setting.progress.say(ended.left_behind)
     where = f"{job.name}, log {log}"
     if ended.out_of_memory:
         limit = format_size(job.memory_bytes) if job.memory_bytes else "the machine's"

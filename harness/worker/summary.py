@@ -111,7 +111,7 @@ def _rank(member: Member) -> dict[str, Any]:
         "pid": member.process.pid,
         "wall_anchor": outcome.wall_anchor if outcome else None,
         "peak_rss_bytes": outcome.peak_rss_bytes if outcome else None,
-        "rows": outcome.rows if outcome else None,
+        "rows": outcome.rows if outcome and outcome.rows is not None else member.saved_rows,
         "error": "interrupted" if interrupted else str(failure) if failure else None,
     }
 

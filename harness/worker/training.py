@@ -25,6 +25,7 @@ from harness.worker.devices import check_devices
 from harness.worker.dlrm import plan_dlrm
 from harness.worker.handover import Handover
 from harness.worker.imseg import plan_imseg
+from harness.worker.ledger import ledger_of
 from harness.worker.loop import Job
 from harness.worker.memory import check_memory
 from harness.worker.planted import Throttle
@@ -118,6 +119,15 @@ def _run(spec: WorkerSpec, reading: Reading, checkpoint: Checkpoint | None, emit
         throttle=Throttle(context, planted.read_bytes_per_s)
         if planted and planted.read_bytes_per_s
         else None,
+        ledgers=[
+            ledger_of(
+                spec,
+                reading,
+                rank=rank,
+                checkpoint_calls=checkpoint.calls(rank) if checkpoint else 0,
+            )
+            for rank in range(spec.accelerators)
+        ],
     )
     crew = Crew(context, job)
     watchdog = Watchdog(
