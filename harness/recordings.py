@@ -6,7 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from harness.analysis.recording import DataFile, Eviction, Recording, Records, WorkerFacts
+from harness.analysis.recording import (
+    DataFile,
+    Eviction,
+    Recording,
+    Records,
+    SourceCount,
+    WorkerFacts,
+)
 from harness.errors import ResultError
 from harness.worker.record import ROW, STEP, WINDOW, FileClass
 
@@ -97,6 +104,9 @@ def _worker_facts(document: dict[str, Any], path: Path) -> WorkerFacts:
         return WorkerFacts(
             status=document["status"],
             evictions=tuple(Eviction(**eviction) for eviction in document["evictions"]),
+            counts=tuple(SourceCount(**count) for count in document.get("counts", ())),
+            uncounted=document.get("uncounted", {}),
+            memory=document.get("memory"),
             tensorflow=document.get("tensorflow"),
             bytes=document.get("bytes", "recorded"),
             other={name: document.get(name) for name in _OTHER},

@@ -71,7 +71,6 @@ def make(
         arguments=tuple(words),
         mounts=(*(Mount(path=path, read_only=True) for path in inputs), Mount(path=directory)),
         log=log,
-        memory_bytes=config.memory_bytes,
     )
     check_exit(setting, job, setting.engine.run(job, setting.progress.line), log)
 
@@ -196,7 +195,7 @@ def _next_step(code: int) -> str:
 def _run_ranks(setting: Setting, directory: Path, partial: Path, final: Path) -> Ending:
     """Train, and return how it ended, whatever it was: the result tells of it."""
     try:
-        job = _training_job(setting.config, directory, partial)
+        job = _training_job(setting, directory, partial)
         ended = setting.engine.run(job, setting.progress.line)
         check_exit(setting, job, ended, final / job.log.relative_to(partial))
     except FeedrateError as error:
@@ -206,10 +205,19 @@ def _run_ranks(setting: Setting, directory: Path, partial: Path, final: Path) ->
     return Ending()
 
 
-def _training_job(config: Config, directory: Path, partial: Path) -> Job:
-    spec = partial / "spec.json"
+def _training_job(setting: Setting, directory: Path, partial: Path) -> Job:
+    config, spec = setting.config, partial / "spec.json"
+    # Only a container's group has the ranks to itself.
+    group_device = setting.target.device_number if setting.engine.name == "docker" else None
+    order = worker_spec(
+        config,
+        directory,
+        partial,
+        byte_source=setting.target.byte_source,
+        group_device=group_device,
+    )
     try:
-        spec.write_text(worker_spec(config, directory, partial).to_json(), encoding="utf-8")
+        spec.write_text(order.to_json(), encoding="utf-8")
     except OSError as error:
         then = "free space, or name another --results"
         raise ResultError(f"cannot write ({error.strerror})", where=str(spec), then=then) from error

@@ -7,8 +7,9 @@ from harness.analysis.verdict import LOW_DEMAND_BYTES_PER_S
 from harness.analysis.wording import rate
 from harness.config import Config, config_notices
 from harness.dataset import DataSet, planned_manifest, reading_notices
+from harness.limit import memory_lines
 from harness.sizing import check_size
-from harness.worker.spec import WorkerSpec
+from harness.worker.spec import ByteSource, WorkerSpec
 from harness.worker.training import plan
 from harness.worker.workload import Reading
 
@@ -17,8 +18,15 @@ _PREPARED: Final = (
 )
 
 
-def worker_spec(config: Config, directory: Path, out: Path) -> WorkerSpec:
-    """Return what the worker is to do, from the configuration."""
+def worker_spec(
+    config: Config,
+    directory: Path,
+    out: Path,
+    *,
+    byte_source: ByteSource = "none",
+    group_device: str | None = None,
+) -> WorkerSpec:
+    """Return what the worker is to do, from the configuration and what is known of the target."""
     return WorkerSpec(
         workload=config.workload,
         data_dir=str(directory),
@@ -43,6 +51,9 @@ def worker_spec(config: Config, directory: Path, out: Path) -> WorkerSpec:
         cache=config.cache,
         step_time=config.step_time,
         evaluation_case_s=config.device.evaluation_case_s if config.device else None,
+        byte_source=byte_source,
+        group_device=group_device,
+        memory_bytes=config.memory_bytes,
     )
 
 
@@ -52,6 +63,7 @@ def training_lines(config: Config, data: DataSet) -> list[str]:
     Raises:
         DataSetError: the data set, or the one that will be made, does not suit the training.
         UsageError: an option that this data set does not have.
+        MemoryShortError: the ranks do not fit into the memory limit.
     """
     spec = worker_spec(config, data.directory, config.results)
     manifest = data.manifest or planned_manifest(config)
@@ -64,6 +76,7 @@ def training_lines(config: Config, data: DataSet) -> list[str]:
         f"{config.epochs} epochs of {reading.steps_per_epoch} steps, cache {config.cache}"
     ]
     lines += _demand_lines(config, reading) if reading.computes else [_PREPARED]
+    lines += memory_lines(config, spec, reading)
     return [*lines, *config_notices(config), *reading_notices(config, manifest)]
 
 

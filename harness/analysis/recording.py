@@ -39,6 +39,16 @@ class Eviction:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SourceCount:
+    """Bytes that one source counted for all ranks over a window; None where it could not say."""
+
+    source: str
+    epoch: int
+    phase: int
+    bytes: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerFacts:
     """The worker's own account (worker.json); None or empty where it never got to write it.
 
@@ -46,7 +56,9 @@ class WorkerFacts:
     nobody knows how many there are. `mean_sample_bytes` is what files hold of a training sample; an
     epoch of few steps may read more. `bytes` are inferred where calls left no rows. `tensorflow` is
     of accelerators that computed: device by rank, tensorflow_version, model, parameters,
-    threads_per_rank, steps, losses, ranks_on_zeros.
+    threads_per_rank, steps, losses, ranks_on_zeros. `counts` are of sources beside the ranks' own
+    counters, `uncounted` says why one is missing. `memory` has need_bytes, limit_bytes,
+    group_version and total_bytes.
     """
 
     status: Status
@@ -57,6 +69,9 @@ class WorkerFacts:
     readers: int | None = None
     bytes: Literal["recorded", "inferred"] = "recorded"
     evictions: tuple[Eviction, ...] = ()
+    counts: tuple[SourceCount, ...] = ()
+    uncounted: Mapping[str, str] = field(default_factory=dict)
+    memory: Mapping[str, Any] | None = None
     tensorflow: Mapping[str, Any] | None = None
     other: Mapping[str, Any] = field(default_factory=dict)
 

@@ -23,6 +23,7 @@ from harness.worker.loader import InlineLoader, Loader, ThreadLoader, slots_for
 from harness.worker.order import evaluates
 from harness.worker.record import STEP, WINDOW, Phase
 from harness.worker.residency import Eviction, evict, resident_fraction, warm
+from harness.worker.sources import SourceCount, find_sources
 from harness.worker.spec import WorkerSpec
 from harness.worker.window import Meter, check_window
 from harness.worker.workload import Batches, Reading, sample_count
@@ -66,6 +67,7 @@ class Training:
         self._windows: list[np.void] = []
         self.evictions: list[Eviction] = []
         self.mismatches = 0
+        self._sources = find_sources(spec) if rank == 0 else None
         self._main, self._readers = self._make_calls()
         self._loader = self._make_loader()
         self._meter = self._make_meter()
@@ -74,6 +76,16 @@ class Training:
     def checked_windows(self) -> int:
         """Windows whose bytes were compared with the kernel's count; none where they are it."""
         return len(self._windows) if self._spec.leaves_rows else 0
+
+    @property
+    def counts(self) -> list[SourceCount]:
+        """What sources that count for all ranks counted; the first rank's to tell."""
+        return self._meter.counts
+
+    @property
+    def uncounted(self) -> dict[str, str]:
+        """Name of a source that should have counted -> why it did not."""
+        return self._sources.missing(self._meter.counts) if self._sources else {}
 
     @property
     def has_schedstat(self) -> bool:
@@ -127,9 +139,10 @@ class Training:
     def _make_meter(self) -> Meter:
         calls = [self._main, *self._workers()]
         if self._spec.accelerator == "emulated":
-            return Meter(calls, inferred=not self._spec.leaves_rows)
+            inferred = not self._spec.leaves_rows
+            return Meter(calls, inferred=inferred, sources=self._sources)
         # The threads that compute are there by now, and loader workers are not.
-        return Meter(calls, bystanders=Bystanders().rchar)
+        return Meter(calls, bystanders=Bystanders().rchar, sources=self._sources)
 
     def _workers(self) -> list[DataCalls]:
         return [calls for calls in self._readers if calls is not self._main]

@@ -7,6 +7,7 @@ its kin tell everybody but the owner that all pages are there.
 
 import errno
 import os
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -14,12 +15,20 @@ from dsgen.errors import DataSetError
 
 _PROBE_EVERY_BYTES = 64 << 20
 _WARM_BLOCK_BYTES = 1 << 20
+# A page that the kernel holds for a moment, to move or to write it, is gone a moment later.
+_EXPEL_TRIES = 5
+_EXPEL_PAUSE_S = 0.05
+# Of the probed pages; with few files a single one would be more.
+LEFT_SHARE = 0.02
 _REFUSED = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.EPERM})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Eviction:
-    """Pages dropped before an epoch; `resident_fraction` 0..1, None where it is not known."""
+    """Pages dropped before an epoch; `resident_fraction` 0..1, None where it is not known.
+
+    Epoch 0 is before the ranks started, where memory is limited.
+    """
 
     epoch: int
     files: int
@@ -34,6 +43,37 @@ def evict(paths: Iterable[str]) -> None:
         descriptor = _open(path)
         try:
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(descriptor)
+
+
+def expel(paths: Sequence[str]) -> float | None:
+    """Evict until nothing is left, whoever brought the pages in, and return what is left.
+
+    A limit counts only pages that were read under it, so that one which somebody else had read
+    before would answer beyond it. Pages that were written and not yet stored are stored first.
+
+    Returns:
+        The share of probed pages that stays in memory, 0 to 1; None where it cannot be asked.
+    """
+    evict(paths)
+    left = resident_fraction(paths)
+    for _ in range(_EXPEL_TRIES):
+        if not left:
+            break
+        time.sleep(_EXPEL_PAUSE_S)
+        _store(paths)
+        evict(paths)
+        left = resident_fraction(paths)
+    evict(paths)  # what was probed is in memory again
+    return left
+
+
+def _store(paths: Iterable[str]) -> None:
+    for path in paths:
+        descriptor = _open(path)
+        try:
+            os.fsync(descriptor)
         finally:
             os.close(descriptor)
 

@@ -10,6 +10,7 @@ Buffer = Literal["fresh", "reuse"]
 Shuffle = Literal["none", "batches"]
 AcceleratorKind = Literal["emulated", "tensorflow"]
 LoaderKind = Literal["native", "tfdata"]
+ByteSource = Literal["proc", "nfs-mountstats", "lustre-osc", "none"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +33,9 @@ class WorkerSpec:
     `accelerators` is how many, `accelerator` what they are. Only emulated ones have a `step_time`;
     `gpus` gives a device to each of TensorFlow's, instead of a part of the processor.
     `evaluation_case_s` None reads the evaluation cases back to back.
+    `byte_source` says where bytes from the storage are counted; `group_device` is the disk, as
+    "MAJOR:MINOR", of whose bytes the control group is asked, None where others share the group.
+    `memory_bytes` is the limit that must be in force, None for none.
     """
 
     workload: str
@@ -57,6 +61,9 @@ class WorkerSpec:
     cache: Cache
     step_time: StepTime | None
     evaluation_case_s: float | None
+    byte_source: ByteSource = "proc"
+    group_device: str | None = None
+    memory_bytes: int | None = None
 
     @property
     def leaves_rows(self) -> bool:
