@@ -43,6 +43,10 @@ class IoCounters:
             then = "use a kernel with CONFIG_TASK_XACCT, or a container that may read the file"
             raise CountersError(what, where=path, then=then) from error
 
+    def close(self) -> None:
+        """Let go of the descriptor."""
+        os.close(self._descriptor)
+
     def snapshot(self) -> IoSnapshot:
         """Return the counters as they stand; the look itself is not yet among them."""
         text = os.pread(self._descriptor, 4096, 0)

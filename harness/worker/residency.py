@@ -8,10 +8,11 @@ its kin tell everybody but the owner that all pages are there.
 import errno
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dsgen.errors import DataSetError
+from harness.worker.counters import IoCounters
 
 _PROBE_EVERY_BYTES = 64 << 20
 _WARM_BLOCK_BYTES = 1 << 20
@@ -97,24 +98,33 @@ def resident_fraction(paths: Sequence[str]) -> float | None:
     once. One page in the middle of nowhere starts no read-ahead; the first of a file would.
     """
     found = probed = 0
-    page = bytearray(os.sysconf("SC_PAGESIZE"))
-    for path in paths:
-        descriptor = _open(path)
-        try:
-            size_bytes = os.fstat(descriptor).st_size
-            for start in range(0, size_bytes, _PROBE_EVERY_BYTES):
-                middle = start + min(_PROBE_EVERY_BYTES, size_bytes - start) // 2
-                resident = _resident(descriptor, page, middle)
+    counters = IoCounters()
+    try:
+        for path in paths:
+            for resident in _probe(path, counters):
                 if resident is None:
                     return None
                 found += resident
                 probed += 1
-        finally:
-            os.close(descriptor)
+    finally:
+        counters.close()
     return found / probed if probed else None
 
 
-def _resident(descriptor: int, page: bytearray, offset: int) -> bool | None:
+def _probe(path: str, counters: IoCounters) -> Iterator[bool | None]:
+    page = bytearray(os.sysconf("SC_PAGESIZE"))
+    descriptor = _open(path)
+    try:
+        size_bytes = os.fstat(descriptor).st_size
+        for start in range(0, size_bytes, _PROBE_EVERY_BYTES):
+            middle = start + min(_PROBE_EVERY_BYTES, size_bytes - start) // 2
+            yield _resident(descriptor, page, middle, counters)
+    finally:
+        os.close(descriptor)
+
+
+def _resident(descriptor: int, page: bytearray, offset: int, counters: IoCounters) -> bool | None:
+    before = counters.snapshot().read_bytes
     try:
         os.preadv(descriptor, [page], offset, os.RWF_NOWAIT)
     except BlockingIOError:
@@ -123,7 +133,9 @@ def _resident(descriptor: int, page: bytearray, offset: int) -> bool | None:
         if error.errno in _REFUSED:
             return None
         raise
-    return True
+    # A call that may not wait starts the read all the same; where the device is fast, or another
+    # process gets the core meanwhile, it finds the page there.
+    return counters.snapshot().read_bytes == before
 
 
 def _open(path: str) -> int:
