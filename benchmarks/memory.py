@@ -124,7 +124,8 @@ def measure(
     try:
         write_files(directory / "files", size_bytes)
         (directory / "instant.toml").write_text(_PROFILE)
-        memory = train(directory, "--epochs", 1)["memory"]
+        # What is recorded of the epochs is a part of the need.
+        memory = train(directory, "--epochs", epochs)["memory"]
         measured = []
         for ratio in ratios:
             limit = memory["need_bytes"] + round(ratio * memory["data_bytes"])
@@ -151,7 +152,7 @@ def main() -> None:
     )
     print(f"{format_size(options.size)} of small files, one rank, random order:")
     for hits in series:
-        print(f"  {hits.text()}")
+        print(f"  {hits.text()}", flush=True)
 
 
 if __name__ == "__main__":
