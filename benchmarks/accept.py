@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import generate
+import memory
 import read
 import scale
 
@@ -180,6 +181,15 @@ def sixteen_gb(directory: Path) -> Outcome:
         f"{result['verdict']['sentence']}"
     )
     return returned == expected and min(shares) >= 0.98 and len(returned) == 5, figure
+
+
+def memory_series(directory: Path) -> Outcome:
+    """Small files under limits: hits rise with memory/data, and repeat within 0.08."""
+    series = memory.measure(directory / "memory", size_bytes=10**9, repeats=3, epochs=8)
+    means = [hits.mean for hits in series]
+    good = means == sorted(means) and len(set(means)) == len(means)
+    good &= all(hits.spread <= 0.08 for hits in series)
+    return good, "; ".join(hits.text() for hits in series) + " (rising, runs within 0.08)"
 
 
 def visited_bytes(run: Path, files: dict[str, dict[str, object]]) -> list[int]:
@@ -344,6 +354,7 @@ CHECKS: dict[str, Callable[[Path], Outcome]] = {
     "many-files": many_files,
     "overshoot": overshoot,
     "fed": fed,
+    "memory": memory_series,
     "golden-figures": lambda _: tests("tests/unit/test_metrics.py", "tests/unit/test_losses.py"),
     "sixteen-gb": sixteen_gb,
     "calls": lambda _: tests(

@@ -31,9 +31,9 @@ _PROFILE = """
 device = "none"
 source = "made up for this benchmark, which has nothing to compute"
 unit = "s"
-reference_batch = 1
+reference_batch = 8
 accelerators = [1, 1]
-batch_size = [1, 1]
+batch_size = [8, 8]
 mean_s = 1e-6
 sd_s = 0.0
 """
@@ -100,7 +100,7 @@ def train(directory: Path, *words: object) -> dict[str, object]:
         *(sys.executable, "-m", "harness", "train", "imseg", "--engine", "docker"),
         *("--data", str(directory / "files"), "--results", str(directory / "results")),
         *("--config", str(directory / "instant.toml"), "--profile", "instant"),
-        *("--accelerators", "1", "--batch-size", "1", "--loader-workers", "0"),
+        *("--accelerators", "1", "--batch-size", "8", "--loader-workers", "0"),
         *("--cache", "once", "--eval-from", "0", "--checkpoint", "none"),
         *map(str, words),
     ]

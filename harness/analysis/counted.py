@@ -104,7 +104,21 @@ def source_notices(windows: Iterable[Records], counted: Counted, *, byte_source:
     value, _, reason = device_bytes(tables, counted, byte_source=byte_source)
     if value is None:
         return [f"Bytes from the device are unknown: {reason}."]
-    return _disagreement(tables, counted, byte_source, value)
+    return [
+        *_about_others(tables, byte_source, value),
+        *_disagreement(tables, counted, byte_source, value),
+    ]
+
+
+def _about_others(tables: list[Records], byte_source: str, value: int) -> list[str]:
+    """Return what is to be said where a source that counts for the whole host counted too much."""
+    returned = sum(int(rows["row_bytes"].sum()) for rows in tables)
+    if byte_source == _OWN or value <= returned + max(AGREE_BYTES, AGREE_SHARE * returned):
+        return []
+    return [
+        f"{byte_source} counts for all of this host, and counted {size(value)}, where the run read "
+        f"{size(returned)}: others read there as well, and what memory answered is hidden by it."
+    ]
 
 
 def _disagreement(
