@@ -18,7 +18,7 @@ from harness.progress import ErrorEvent, parse_event
 from harness.recordings import read_recording
 from harness.setting import Setting
 from harness.target import create_directory
-from harness.training import worker_spec
+from harness.training import spec_here
 from harness.worker.spec import Rehearsal
 
 NAME: Final = "ceiling"
@@ -128,7 +128,7 @@ def _measured(recording: Recording, config: Config) -> Measured | None:
 
 def _run(setting: Setting, directory: Path, out: Path, size: Size) -> Ceiling:
     create_directory(out)
-    job = _job(setting.config, directory, out, size)
+    job = _job(setting, directory, out, size)
     said: list[str] = []
 
     def on_line(line: str) -> None:
@@ -142,10 +142,13 @@ def _run(setting: Setting, directory: Path, out: Path, size: Size) -> Ceiling:
     return compute_ceiling(read_recording(out), byte_source=setting.target.byte_source)
 
 
-def _job(config: Config, directory: Path, out: Path, size: Size) -> Job:
+def _job(setting: Setting, directory: Path, out: Path, size: Size) -> Job:
+    config = setting.config
     spec = replace(
-        worker_spec(config, directory, out),
+        spec_here(setting, directory, out),
         epochs=EPOCHS,
+        warmup_epochs=1,
+        max_duration_s=None,
         steps=size.steps,
         eval_from=0,
         checkpoint_dir=None,

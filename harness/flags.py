@@ -37,7 +37,7 @@ _FLAGS: Final[dict[str, tuple[str | None, str]]] = {
     "buffer": ("fresh|reuse", "allocate for each file as the reference does, or keep buffers"),
     "cache": ("cold|once|warm|asis", "evict before every epoch, before the run, fill, or leave"),
     "checkpoint_bytes": ("SIZE", "of the checkpoint"),
-    "memory": ("SIZE|none", "limit of the whole job, page cache included"),
+    "memory": ("SIZE|none", "limit of the training, page cache included"),
     "engine": ("auto|docker|local", "containers, or plain processes"),
     "image_archive": ("FILE|none", "base image, where no registry can be reached"),
     "require_steps": ("N", "of an epoch at least, or the data set is refused"),

@@ -12,6 +12,7 @@ from harness.analysis.recording import (
     MachineWindow,
     Recording,
     Records,
+    SourceCount,
     WorkerFacts,
 )
 from harness.errors import ResultError
@@ -106,6 +107,9 @@ def _worker_facts(document: dict[str, Any], path: Path) -> WorkerFacts:
             evictions=tuple(Eviction(**eviction) for eviction in document["evictions"]),
             machine=tuple(MachineWindow(**one) for one in document.get("machine", ())),
             planted=document.get("planted"),
+            counts=tuple(SourceCount(**count) for count in document.get("counts", ())),
+            uncounted=document.get("uncounted", {}),
+            memory=document.get("memory"),
             tensorflow=document.get("tensorflow"),
             recording=document.get("recording"),
             bytes=document.get("bytes", "recorded"),

@@ -26,7 +26,7 @@ from harness.errors import JobError, ResultError, StopRequested, TargetError
 from harness.result import RESULT_NAME, Result
 from harness.setting import Setting
 from harness.target import create_directory, inspect_target
-from harness.training import worker_spec
+from harness.training import spec_here, worker_spec
 from harness.worker.training import recording_bytes
 
 # The worker itself ends at its limit, and says what it waited for. This is for one that cannot.
@@ -78,7 +78,6 @@ def make(
         arguments=tuple(words),
         mounts=(*(Mount(path=path, read_only=True) for path in inputs), Mount(path=directory)),
         log=log,
-        memory_bytes=config.memory_bytes,
     )
     check_exit(setting, job, setting.engine.run(job, setting.progress.line), log)
 
@@ -235,11 +234,10 @@ def _ceiling(
 
 
 def _training_job(setting: Setting, directory: Path, partial: Path) -> Job:
-    config = setting.config
+    config, spec = setting.config, partial / "spec.json"
     limit_s = config.max_duration_s
-    spec = partial / "spec.json"
+    order = replace(spec_here(setting, directory, partial), planted=setting.planted)
     try:
-        order = replace(worker_spec(config, directory, partial), planted=setting.planted)
         spec.write_text(order.to_json(), encoding="utf-8")
     except OSError as error:
         then = "free space, or name another --results"

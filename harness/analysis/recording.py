@@ -55,6 +55,16 @@ class MachineWindow:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SourceCount:
+    """Bytes that one source counted for all ranks over a window; None where it could not say."""
+
+    source: str
+    epoch: int
+    phase: int
+    bytes: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerFacts:
     """The worker's own account (worker.json); None or empty where it never got to write it.
 
@@ -65,6 +75,9 @@ class WorkerFacts:
     threads_per_rank, steps, losses, ranks_on_zeros. `recording` is what it costs: row_ns a row,
     brief_row_ns one of `BRIEF`, and look_ns for each of the looks that some rows take.
     `planted` is what made the run slow on purpose.
+    `counts` are of sources beside the ranks' own
+    counters, `uncounted` says why one is missing. `memory` has need_bytes, limit_bytes,
+    group_version and total_bytes.
     """
 
     status: Status
@@ -77,6 +90,9 @@ class WorkerFacts:
     evictions: tuple[Eviction, ...] = ()
     machine: tuple[MachineWindow, ...] = ()
     planted: Mapping[str, Any] | None = None
+    counts: tuple[SourceCount, ...] = ()
+    uncounted: Mapping[str, str] = field(default_factory=dict)
+    memory: Mapping[str, Any] | None = None
     tensorflow: Mapping[str, Any] | None = None
     recording: Mapping[str, float] | None = None
     other: Mapping[str, Any] = field(default_factory=dict)

@@ -11,11 +11,13 @@ from dsgen.errors import ExitCode
 from harness.analysis.causes import find_causes
 from harness.analysis.ceiling import Ceiling, no_ceiling
 from harness.analysis.cost import RecordingCost, recording_cost
+from harness.analysis.counted import counted_of, source_notices
 from harness.analysis.demand import Demand, compute_demand
 from harness.analysis.epoch import Epoch, epochs_of, measured
 from harness.analysis.fed import Supply, most_fed
 from harness.analysis.losses import Losses, LossTotals, compute_losses, total_losses
 from harness.analysis.machine import MachineUse, machine_use
+from harness.analysis.memory import Memory, memory_notices, recorded_memory
 from harness.analysis.metrics import NS, EpochFacts, Metrics, compute_metrics, epoch_facts
 from harness.analysis.notices import notices_of
 from harness.analysis.part import Part
@@ -103,6 +105,7 @@ class Result(Part, frozen=True, kw_only=True):
     recording: RecordingCost | None = None
     worker: dict[str, Any]
     warnings: list[str]
+    memory: Memory | None = None
 
 
 def build_result(recording: Recording, facts: RunFacts) -> Result:
@@ -118,11 +121,19 @@ def build_result(recording: Recording, facts: RunFacts) -> Result:
     _require(facts.accelerators, ("count", "batch_size"))
     epochs = epochs_of(recording, warmup_epochs=facts.warmup_epochs)
     source = str(facts.target.get("byte_source") or "none")
-    metrics = compute_metrics(epochs, byte_source=source)
+    unknown = str(facts.target.get("byte_source_reason") or "")
+    counted = counted_of(recording.worker, unknown=unknown)
+    metrics = compute_metrics(epochs, byte_source=source, counted=counted)
     losses = compute_losses(recording, epochs)
     check = check_recording(recording, losses)
     case = _case(epochs, metrics, check, recording, facts)
     worker = recording.worker
+    windows = [epoch.windows for epoch in measured(epochs) if epoch.windows is not None]
+    memory = recorded_memory(
+        worker.memory,
+        asked_bytes=facts.config.get("memory_bytes"),
+        data_bytes=sum(one.size_bytes for one in recording.files.values() if one.role == "train"),
+    )
     # Longer than a screen: one line per field of result.json is the clearest it can be.
     return Result(
         schema_version=SCHEMA_VERSION,
@@ -146,18 +157,24 @@ def build_result(recording: Recording, facts: RunFacts) -> Result:
             samples_dropped_per_epoch=worker.samples_dropped_per_epoch,
         ),
         metrics=metrics,
-        epochs=[epoch_facts(epoch, byte_source=source) for epoch in epochs],
+        epochs=[epoch_facts(epoch, byte_source=source, counted=counted) for epoch in epochs],
         losses=losses,
         losses_accelerator_s=total_losses(losses) if losses else None,
         demand=case.demand,
         machine=case.machine,
         ceiling=case.ceiling,
-        evaluation=evaluations_of(recording, byte_source=source),
+        evaluation=evaluations_of(recording, byte_source=source, counted=counted),
         checkpoint=checkpoint_of(recording),
         self_check=check,
         recording=recording_cost(recording),
         worker={**worker.other, "planted": worker.planted},
-        warnings=[*facts.warnings, *notices_of(recording, epochs, check)],
+        warnings=[
+            *facts.warnings,
+            *notices_of(recording, epochs, check),
+            *source_notices(windows, counted, byte_source=source),
+            *memory_notices(memory, cache=facts.cache),
+        ],
+        memory=memory,
     )
 
 

@@ -136,13 +136,19 @@ def _pass(case: Case) -> _Finding | None:
     au = case.metrics.au.value
     if au is None or au < case.threshold_au:
         return None
-    if case.client == "warm":
-        # Asked for or not: what was hardly read from the storage says nothing about it.
-        share = percent(case.metrics.bytes.memory_share)
-        sentence = f"{share} of the bytes came from memory, which feeds {case.feeds}: {case.mark}"
-        return "withheld", "memory", f"No verdict on the storage: {sentence}."
+    if withheld := _withhold_storage(case, f"which feeds {case.feeds}"):
+        return withheld
     bandwidth = rate(case.metrics.bandwidth_bytes_per_s.value)
     return "pass", "none", f"Storage feeds {case.feeds}: {case.mark}, at {bandwidth}."
+
+
+def _withhold_storage(case: Case, then: str) -> _Finding | None:
+    """Withhold what would be said of a storage that fewer than half of the bytes came from."""
+    share = case.metrics.bytes.memory_share
+    if share is None or share <= MAJORITY:
+        return None
+    said = f"{percent(share)} of the bytes came from memory, {then}: {case.mark}"
+    return "withheld", "memory", f"No verdict on the storage: {said}."
 
 
 def _fail(case: Case) -> _Finding:
@@ -166,6 +172,10 @@ def _fail(case: Case) -> _Finding:
     limit = max(shares, key=lambda name: shares[name])
     if shares[limit] <= MAJORITY * lost:
         limit = "undecided"
+    if limit == "storage" and (
+        withheld := _withhold_storage(case, f"and the rest holds {case.feeds} back")
+    ):
+        return withheld
     share = percent(causes.share(shares[limit]))
     if limit == "storage" and (reason := _doubt(case)):
         sentence = (

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from harness.analysis.cost import cost_words
 from harness.analysis.losses import KINDS
 from harness.analysis.result import Result
@@ -256,12 +258,22 @@ def _volume_table(result: Result) -> Table:
     volumes = [(f"epoch {epoch.epoch}", epoch.bytes) for epoch in result.epochs if epoch.bytes]
     volumes += [(f"evaluation after epoch {own.epoch}", own.bytes) for own in result.evaluation]
     volumes.append(("measured epochs", result.metrics.bytes))
+    device, group = result.metrics.bytes.device, result.metrics.bytes.group
+    reasons = "".join(
+        f" {name} unknown: {own.reason}."
+        for name, own in (("Device", device), ("Control group", group))
+        if own is not None and own.reason
+    )
     return Table(
-        caption=f"Source of device bytes: {result.metrics.bytes.device.source}. From memory: "
-        "returned minus device, epoch by epoch and never below 0.",
-        head=("Window", "Asked", "Returned", "Device", "Memory"),
+        caption=f"Source of device bytes: {device.source}. From memory: returned minus device, "
+        f"epoch by epoch and never below 0.{reasons}",
+        head=("Window", "Asked", "Returned", "Device", "Control group", "Memory"),
         rows=tuple(
-            (name, size(v.asked), size(v.returned), size(v.device.value), size(v.page_cache))
+            (
+                *(name, size(v.asked), size(v.returned), size(v.device.value)),
+                size(v.group.value if v.group else None),
+                size(v.page_cache),
+            )
             for name, v in volumes
         ),
     )
@@ -292,6 +304,7 @@ def _sheets(result: Result) -> tuple[FactSheet, ...]:
     parts: tuple[tuple[str, Mapping[str, Any]], ...] = (
         ("Accelerators", result.accelerators),
         ("Data set", result.dataset),
+        ("Memory", {} if result.memory is None else msgspec.structs.asdict(result.memory)),
         ("Target", result.target),
         ("System", result.system),
         ("Engine", result.engine),

@@ -25,6 +25,7 @@ from harness.worker.order import evaluates
 from harness.worker.planted import Throttle, plant_in_calls, plant_in_reader
 from harness.worker.record import Phase
 from harness.worker.residency import Eviction, evict, resident_fraction, warm
+from harness.worker.sources import SourceCount, find_sources
 from harness.worker.spec import WorkerSpec
 from harness.worker.whereabouts import Place, Whereabouts
 from harness.worker.window import Meter, check_window
@@ -78,6 +79,7 @@ class Training:
         self.machine: list[MachineWindow] = []
         self.mismatches = 0
         self._post = job.whereabouts.post(rank, 0)
+        self._sources = find_sources(spec) if rank == 0 else None
         self._main, self._readers = self._make_calls()
         self._loader = self._make_loader()
         self._meter = self._make_meter()
@@ -86,6 +88,16 @@ class Training:
     def checked_windows(self) -> int:
         """Windows whose bytes were compared with the kernel's count; none where they are it."""
         return self._window_count if self._spec.leaves_rows else 0
+
+    @property
+    def counts(self) -> list[SourceCount]:
+        """What sources that count for all ranks counted; the first rank's to tell."""
+        return self._meter.counts
+
+    @property
+    def uncounted(self) -> dict[str, str]:
+        """Name of a source that should have counted -> why it did not."""
+        return self._sources.missing(self._meter.counts) if self._sources else {}
 
     @property
     def has_schedstat(self) -> bool:
@@ -145,13 +157,15 @@ class Training:
         return main, workers or [main]
 
     def _make_meter(self) -> Meter:
-        calls = [self._main, *self._workers()]
-        if self._spec.accelerator == "emulated":
-            inferred = not self._spec.leaves_rows
-            return Meter(calls, inferred=inferred, bystanders=self._machine.looked)
+        emulated = self._spec.accelerator == "emulated"
         # The threads that compute are there by now, and loader workers are not.
-        threads = Bystanders()
-        return Meter(calls, bystanders=lambda: threads.rchar() + self._machine.looked())
+        threads = (lambda: 0) if emulated else Bystanders().rchar
+        return Meter(
+            [self._main, *self._workers()],
+            inferred=emulated and not self._spec.leaves_rows,
+            bystanders=lambda: threads() + self._machine.looked(),
+            sources=self._sources,
+        )
 
     def _workers(self) -> list[DataCalls]:
         return [calls for calls in self._readers if calls is not self._main]

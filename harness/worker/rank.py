@@ -22,6 +22,7 @@ from harness.worker.loop import Job, Training
 from harness.worker.machine import MachineWindow
 from harness.worker.memory import use_one_arena
 from harness.worker.residency import Eviction
+from harness.worker.sources import SourceCount
 from harness.worker.spec import StepTime
 from harness.worker.tensorflow_accelerator import TensorFlow, start_tensorflow
 
@@ -43,6 +44,8 @@ class Outcome:
     mismatches: int = 0
     evictions: list[Eviction] = field(default_factory=list)
     machine: list[MachineWindow] = field(default_factory=list)
+    counts: list[SourceCount] = field(default_factory=list)
+    uncounted: dict[str, str] = field(default_factory=dict)
     tensorflow: dict[str, Any] | None = None
 
 
@@ -116,6 +119,7 @@ def _train(job: Job, rank: int, outcome: Outcome, kept: list[Training]) -> None:
         outcome.mismatches = training.mismatches
         outcome.evictions = training.evictions
         outcome.machine = training.machine
+        outcome.counts, outcome.uncounted = training.counts, training.uncounted
         outcome.tensorflow = None if tensorflow is None else asdict(tensorflow.facts)
 
 

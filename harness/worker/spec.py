@@ -10,6 +10,7 @@ Buffer = Literal["fresh", "reuse"]
 Shuffle = Literal["none", "batches"]
 AcceleratorKind = Literal["emulated", "tensorflow"]
 LoaderKind = Literal["native", "tfdata"]
+ByteSource = Literal["proc", "nfs-mountstats", "lustre-osc", "none"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +66,9 @@ class WorkerSpec:
     in no figure. `stall_s` without any movement, or `max_duration_s` altogether, end the run; None
     never does.
     `rehearsal` and `planted` are None in a training that a user asks for.
+    `byte_source` says where bytes from the storage are counted; `group_device` is the disk, as
+    "MAJOR:MINOR", of whose bytes the control group is asked, None where others share the group.
+    `memory_bytes` is the limit that must be in force, None for none.
     """
 
     workload: str
@@ -95,6 +99,9 @@ class WorkerSpec:
     warmup_epochs: int = 0
     stall_s: float | None = None
     max_duration_s: float | None = None
+    byte_source: ByteSource = "proc"
+    group_device: str | None = None
+    memory_bytes: int | None = None
 
     @property
     def leaves_rows(self) -> bool:

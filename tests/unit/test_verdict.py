@@ -166,9 +166,25 @@ def test_a_client_that_is_too_slow_even_from_memory_is_named():
 
 
 def test_memory_that_was_asked_for_is_told_in_the_sentence():
-    verdict = verdict_of(record(plan(2, 2, load_ms=1, device_share=0.3)), cache="once")
+    verdict = verdict_of(record(plan(2, 2, load_ms=1, device_share=0.6)), cache="once")
     assert verdict.outcome == "pass"
-    assert "70 % of the bytes came from memory, not from the storage." in verdict.sentence
+    assert "40 % of the bytes came from memory, not from the storage." in verdict.sentence
+
+
+@pytest.mark.parametrize("cache", ["cold", "warm", "once", "asis"])
+@pytest.mark.parametrize("load_ms", [1, 50], ids=["fed", "held back"])
+@pytest.mark.parametrize(("share", "withheld"), [(0.499, True), (0.5, False), (1.0, False)])
+def test_nothing_is_said_of_a_storage_that_fewer_than_half_of_the_bytes_came_from(
+    cache, load_ms, share, withheld
+):
+    verdict = verdict_of(record(plan(2, 2, load_ms=load_ms, device_share=share)), cache=cache)
+    said = (verdict.outcome, verdict.limit)
+    if withheld:
+        assert said == ("withheld", "memory")
+        assert "50.1 % of the bytes came from memory" in verdict.sentence
+        assert verdict.sentence.startswith("No verdict")
+    else:
+        assert said == (("pass", "none") if load_ms == 1 else ("fail", "storage"))
 
 
 def test_no_knowledge_of_device_and_memory_gives_no_verdict():
