@@ -158,7 +158,8 @@ class Board:
         The barrier lets no rank finish two steps while another finishes none: what belongs to the
         last step that all have finished is at its parity in every rank.
         """
-        epochs = self._epochs[:, self._warmup_epochs + 1 :].copy()
+        begun = int(self._cells[:, 1].max())
+        epochs = self._epochs[:, self._warmup_epochs + 1 : begun + 1].copy()
         steps = epochs[:, :, 0].min(axis=0)
         even = (steps % 2 == 0)[np.newaxis, :, np.newaxis]
         ends = np.where(even, epochs[:, :, 2:5], epochs[:, :, 5:8])[:, steps > 0]

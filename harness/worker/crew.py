@@ -8,10 +8,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkContext, ForkProcess
+from pathlib import Path
 
 from dsgen.errors import ExitCode, FeedrateError
 from dsgen.signals import STOPPING
 from harness.worker.failure import RankDiedError, RankError
+from harness.worker.ledger import Ledger
 from harness.worker.loop import Job
 from harness.worker.rank import Outcome, run_rank
 from harness.worker.vitals import Vitals, vitals
@@ -32,11 +34,18 @@ class Member:
     connection: Connection
     outcome: Outcome | None = None
     ended: bool = False
+    saved_rows: int | None = None
+
+    def save(self, ledger: Ledger, out_dir: Path) -> None:
+        """Write for a rank that could not itself; where nothing can be written, that is told."""
+        if self.outcome is None or self.outcome.rows is None:
+            with suppress(OSError):
+                self.saved_rows = ledger.save(out_dir)
 
     def failure(self) -> FeedrateError | None:
         """Return why a rank failed, None if it did not; one that has not ended cannot be ended."""
         if not self.ended:
-            then = "it goes when what it waits for comes back; what it recorded is lost"
+            then = "it goes when what it waits for comes back; what it recorded is kept"
             where = f"process {self.process.pid}, which the kernel holds"
             return RankDiedError(f"rank {self.rank} cannot be ended", where=where, then=then)
         code, outcome = self.process.exitcode, self.outcome
@@ -49,7 +58,7 @@ class Member:
             how = f"killed by {signal.Signals(-code).name}"
         if outcome is not None and outcome.error:
             how = f"{how}, {outcome.error}"
-        then = "see its standard error; the other ranks' recordings are kept"
+        then = "see its standard error; what was recorded is kept"
         return RankDiedError(f"rank {self.rank} died", where=how, then=then)
 
     def wake(self) -> None:
@@ -118,6 +127,8 @@ class Crew:
         for member in self._running():
             member.process.kill()
         self._collect_for(KILLED_S)
+        for member, ledger in zip(self.members, self._job.ledgers or (), strict=False):
+            member.save(ledger, Path(self._job.spec.out_dir))
 
     def vitals(self) -> list[Vitals | None]:
         """Return those of every rank, None for one that has ended."""

@@ -1,7 +1,7 @@
 """One rank's training: epochs of steps, evaluations, the checkpoint, and what is recorded."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.worker.accelerator import AS_TAKEN, Accelerator
-from harness.worker.capacity import rooms_of_rank
 from harness.worker.checkpoint import Checkpoint, CheckpointWriter
 from harness.worker.clock import Look
 from harness.worker.comm import Activity, Board, Turnstile
@@ -19,10 +18,14 @@ from harness.worker.counters import Bystanders
 from harness.worker.failure import SelfCheckError
 from harness.worker.handover import GivingLoader, Handover, TakingLoader
 from harness.worker.io import DataCalls, TracedFile
+from harness.worker.ledger import Ledger, ledger_of
 from harness.worker.loader import InlineLoader, Loader, ThreadLoader, slots_for
+from harness.worker.machine import Machine, MachineWindow
 from harness.worker.order import evaluates
-from harness.worker.record import STEP, WINDOW, Phase
+from harness.worker.planted import Throttle, plant_in_calls, plant_in_reader
+from harness.worker.record import Phase
 from harness.worker.residency import Eviction, evict, resident_fraction, warm
+from harness.worker.sources import SourceCount, find_sources
 from harness.worker.spec import WorkerSpec
 from harness.worker.whereabouts import Place, Whereabouts
 from harness.worker.window import Meter, check_window
@@ -34,7 +37,9 @@ class Job:
     """What all ranks of a run share.
 
     `spin`: every rank has a core to itself, stays on it, and may burn it while it waits.
+    `ledgers`: of the ranks, where the parent shall have them, too.
     `handover`: from the rank that reads to those that do not; None where all read.
+    `throttle`: of all reads, where one is planted.
     """
 
     spec: WorkerSpec
@@ -45,6 +50,8 @@ class Job:
     spin: bool
     checkpoint: Checkpoint | None
     handover: Handover | None = None
+    throttle: Throttle | None = None
+    ledgers: Sequence[Ledger] | None = None
 
 
 class Training:
@@ -62,13 +69,17 @@ class Training:
         self._spec = spec
         self._rank = rank
         self._accelerator = accelerator
-        self._steps = np.zeros(spec.epochs * (job.reading.steps_per_epoch + 1), STEP)
+        self._ledger = job.ledgers[rank] if job.ledgers else self._make_ledger()
+        self._steps = self._ledger.steps
         self._step_count = 0
         self._unsettled: Callable[[], None] | None = None
-        self._windows: list[np.void] = []
+        self._window_count = 0
         self.evictions: list[Eviction] = []
+        self._machine = Machine()  # before the rank may be kept on one core
+        self.machine: list[MachineWindow] = []
         self.mismatches = 0
         self._post = job.whereabouts.post(rank, 0)
+        self._sources = find_sources(spec) if rank == 0 else None
         self._main, self._readers = self._make_calls()
         self._loader = self._make_loader()
         self._meter = self._make_meter()
@@ -76,7 +87,17 @@ class Training:
     @property
     def checked_windows(self) -> int:
         """Windows whose bytes were compared with the kernel's count; none where they are it."""
-        return len(self._windows) if self._spec.leaves_rows else 0
+        return self._window_count if self._spec.leaves_rows else 0
+
+    @property
+    def counts(self) -> list[SourceCount]:
+        """What sources that count for all ranks counted; the first rank's to tell."""
+        return self._meter.counts
+
+    @property
+    def uncounted(self) -> dict[str, str]:
+        """Name of a source that should have counted -> why it did not."""
+        return self._sources.missing(self._meter.counts) if self._sources else {}
 
     @property
     def has_schedstat(self) -> bool:
@@ -109,41 +130,42 @@ class Training:
     def save(self, out_dir: Path) -> int:
         """Write what was recorded so far below `out_dir` and return the count of trace rows."""
         self._settle()
-        parts = [calls.rows() for calls in (self._main, *self._workers())]
-        rows = np.concatenate(parts)
-        name = f"rank-{self._rank:05d}.npy"
-        _save(out_dir / "trace" / name, rows[np.argsort(rows["t0_ns"], kind="stable")])
-        _save(out_dir / "steps" / name, self._steps[: self._step_count])
-        windows = np.array(self._windows, WINDOW)
-        _save(out_dir / "steps" / f"windows-{self._rank:05d}.npy", windows)
-        return len(rows)
+        return self._ledger.save(
+            out_dir, [calls.row_count for calls in (self._main, *self._workers())]
+        )
+
+    def _make_ledger(self) -> Ledger:
+        checkpoint = self._job.checkpoint
+        calls = checkpoint.calls(self._rank) if checkpoint else 0
+        return ledger_of(self._spec, self._job.reading, rank=self._rank, checkpoint_calls=calls)
 
     def _make_calls(self) -> tuple[DataCalls, list[DataCalls]]:
-        checkpoint = self._job.checkpoint
-        rooms = rooms_of_rank(
-            self._spec,
-            self._job.reading,
-            rank=self._rank,
-            checkpoint_calls=checkpoint.calls(self._rank) if checkpoint else 0,
-        )
+        rooms = zip(self._ledger.rooms, self._ledger.rows, strict=True)
         main, *workers = [
             DataCalls(
                 rank=self._rank,
                 loader=loader,
                 rows=room.rows,
                 marks=room.marks,
+                memory=memory,
                 post=self._job.whereabouts.post(self._rank, loader),
             )
-            for loader, room in enumerate(rooms)
+            for loader, (room, memory) in enumerate(rooms)
         ]
+        for calls in (main, *workers):
+            plant_in_calls(calls, self._spec.planted, self._rank, self._job.throttle)
         return main, workers or [main]
 
     def _make_meter(self) -> Meter:
-        calls = [self._main, *self._workers()]
-        if self._spec.accelerator == "emulated":
-            return Meter(calls, inferred=not self._spec.leaves_rows)
+        emulated = self._spec.accelerator == "emulated"
         # The threads that compute are there by now, and loader workers are not.
-        return Meter(calls, bystanders=Bystanders().rchar)
+        threads: Callable[[], int] = (lambda: 0) if emulated else Bystanders().rchar
+        return Meter(
+            [self._main, *self._workers()],
+            inferred=emulated and not self._spec.leaves_rows,
+            bystanders=lambda: threads() + self._machine.looked(),
+            sources=self._sources,
+        )
 
     def _workers(self) -> list[DataCalls]:
         return [calls for calls in self._readers if calls is not self._main]
@@ -161,7 +183,10 @@ class Training:
         most = max(reading.steps_per_epoch, len(reading.evaluation(1, self._rank)))
         count = slots_for(spec.loader_workers, spec.prefetch_batches)
         slots = reading.slots(count)
-        workers = [(calls, reading.reader(calls, slots)) for calls in self._readers]
+        workers = [
+            (calls, plant_in_reader(reading.reader(calls, slots), spec.planted))
+            for calls in self._readers
+        ]
         if spec.loader_workers == 0:
             return InlineLoader(*workers[0], most_batches=most)
         return ThreadLoader(workers, prefetch=spec.prefetch_batches, most_batches=most)
@@ -219,11 +244,16 @@ class Training:
 
     def _train(self, epoch: int) -> None:
         reading = self._job.reading
-        batches: Batches = reading.train(epoch, self._rank) if self._reads() else ()
+        rehearsal = self._spec.rehearsal
+        order = epoch if rehearsal is None else 1
+        batches: Batches = reading.train(order, self._rank) if self._reads() else ()
         steps = reading.steps_per_epoch
-        declared = self._accelerator.declare(epoch, steps) if reading.computes else [0] * steps
+        idle = not reading.computes or (rehearsal is not None and epoch <= rehearsal.idle_epochs)
+        declared = [0] * steps if idle else self._accelerator.declare(epoch, steps)
         rows = self._steps[self._step_count :][: steps + 1]
         self._job.board.enter(self._rank, Activity.TRAIN, epoch, steps)
+        if self._rank == 0:  # it looks for all
+            self._machine.begin()
         look = self._open()
         start_ns = look.now
         self._job.board.start(self._rank, epoch, start_ns)
@@ -232,6 +262,8 @@ class Training:
         self._loader.start(batches, phase=Phase.TRAIN, epoch=epoch)
         for step, declared_ns in enumerate(declared, 1):
             look = self._step(rows, epoch, step, declared_ns, look)
+        if self._rank == 0:
+            self.machine.append(self._machine.end(epoch))
         self._settle()
         self._loader.finish()
         self._fill_waits(rows[1:])
@@ -355,7 +387,8 @@ class Training:
         window = self._meter.close(
             epoch=epoch, phase=phase, start_ns=start_ns, end_ns=end_ns, samples=samples
         )
-        self._windows.append(window)
+        self._ledger.windows[self._window_count] = window
+        self._window_count += 1
         try:
             check_window(window, self._rank)
         except SelfCheckError:
@@ -364,14 +397,3 @@ class Training:
 
     def _look(self) -> Look:
         return self._main.clock.look()
-
-
-def _save(path: Path, rows: NDArray[np.void]) -> None:
-    temporary = path.with_suffix(".partial")
-    try:
-        with temporary.open("wb") as stream:
-            np.save(stream, rows)
-        temporary.rename(path)
-    except OSError:  # a part of it would be no use, and take the space that the result needs
-        temporary.unlink(missing_ok=True)
-        raise

@@ -1,5 +1,6 @@
 """Rows and clocks: what the calls of a thread leave, and what that costs as little as may be."""
 
+import mmap
 import struct
 import time
 from collections.abc import Callable
@@ -57,13 +58,21 @@ class Recorder:
         rows: capacity; one more call than that is an error.
         marks: capacity; begins again with `forget_marks`.
         loader: 0 for the main thread, 1.. for loader workers.
+        memory: of the rows, all zero; its own where there is none.
         post: where the thread writes what it is in, for others to see.
 
     Set `phase`, `epoch` and `step` before the calls they describe.
     """
 
     def __init__(
-        self, *, rank: int, loader: int, rows: int, marks: int, post: Post | None = None
+        self,
+        *,
+        rank: int,
+        loader: int,
+        rows: int,
+        marks: int,
+        memory: mmap.mmap | None = None,
+        post: Post | None = None,
     ) -> None:
         self.clock = ThreadClock()
         self.totals = Totals()
@@ -76,11 +85,13 @@ class Recorder:
         self._brief_ns = 0  # CPU of brief calls since the last mark
         self._rank = rank
         self._loader = loader
-        # A product, unlike bytearray(n), writes every page now.
-        self._rows = bytearray(b"\0") * (rows * _ROW.size)
+        self._rows = bytearray(rows * _ROW.size) if memory is None else memory
+        if rows:  # every page is written now
+            np.frombuffer(self._rows, np.uint8)[:: mmap.PAGESIZE] = 0
+        # A product, unlike bytearray(n), does so as well.
         self._marks = bytearray(b"\0") * (marks * _MARK.size)
         # The run-queue delay up to the last call's end, and the clocks there.
-        self._queue_ns = self._t1_ns = self._cpu1_ns = 0
+        self._queue_ns = self._t1_ns = self._cpu1_ns = self._sleeps = 0
         self._post = post or Post()
 
     def rows(self, start: int = 0) -> NDArray[np.void]:
@@ -137,7 +148,7 @@ class Recorder:
             self._look()
             t0_ns = _monotonic_ns()
             cpu0_ns = _thread_time_ns()
-        queue0_ns = self._queue_ns
+        queue0_ns, sleeps = self._queue_ns, self._sleeps
         _pack_where(post.memory, post.offset, t0_ns, file.id, op)
         try:
             result = function(*arguments)
@@ -152,6 +163,10 @@ class Recorder:
         cpu_ns = cpu1_ns - cpu0_ns
         if t1_ns - t0_ns - cpu_ns > _UNNOTICED_NS:
             self._look()
+            if self._sleeps == sleeps:
+                # Who never slept did not wait for storage. What is missing was without a core,
+                # also where a hypervisor had taken it, of which the run queue does not know.
+                queue0_ns = self._queue_ns - (t1_ns - t0_ns - cpu_ns)
         _pack_row(
             self._rows,
             self.row_count * _ROW_BYTES,
@@ -240,6 +255,7 @@ class Recorder:
 
     def _look(self) -> None:
         self._queue_ns = self.clock.runqueue_ns()
+        self._sleeps = self.clock.sleeps()
         self.look_count += 1
 
     def _leave_mark(

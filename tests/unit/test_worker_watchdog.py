@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.analysis.epoch import epochs_of
+from harness.analysis.metrics import compute_metrics
+from harness.recordings import read_recording
 from harness.worker.comm import Activity, Board
 from harness.worker.failure import StalledError, TimeLimitError
 from harness.worker.io import TracedFile
@@ -233,6 +236,9 @@ def test_a_run_ends_although_the_kernel_holds_a_rank(tmp_path, data_dir):
         with started(tmp_path, spec) as process:
             wait_until(lambda: trained(tmp_path), "a step ended")
             ranks = ranks_of(process)
+            wait_until(
+                lambda: any(event.get("epoch", 0) > 1 for event in events(tmp_path)), "an epoch"
+            )
             stick()
             assert process.wait(60) == 10
         (left,) = [rank for rank in ranks if Path(f"/proc/{rank}").exists()]
@@ -244,5 +250,13 @@ def test_a_run_ends_although_the_kernel_holds_a_rank(tmp_path, data_dir):
         summary = load_json(spec, "worker.json")
         assert "cannot be ended" in summary["ranks"][number]["error"]
         assert summary["ranks"][1 - number]["error"] == "interrupted"
-        assert len(load(spec, f"steps/rank-{1 - number:05d}.npy")) > 1
+        # What the held rank recorded its parent has saved: figures need all ranks.
+        for rank in range(2):
+            assert len(load(spec, f"steps/rank-{rank:05d}.npy")) > 1
+            rows = load(spec, f"trace/rank-{rank:05d}.npy")
+            assert len(rows) == summary["ranks"][rank]["rows"] > 20
+            assert (rows["t1_ns"] > rows["t0_ns"]).all()
+        recording = read_recording(Path(spec.out_dir))
+        figures = compute_metrics(epochs_of(recording, warmup_epochs=0), byte_source="none")
+        assert figures.au.value is not None
     wait_until(lambda: not Path(f"/proc/{left}").exists(), "the rank ended with its storage")
