@@ -159,7 +159,7 @@ class Training:
     def _make_meter(self) -> Meter:
         emulated = self._spec.accelerator == "emulated"
         # The threads that compute are there by now, and loader workers are not.
-        threads = (lambda: 0) if emulated else Bystanders().rchar
+        threads: Callable[[], int] = (lambda: 0) if emulated else Bystanders().rchar
         return Meter(
             [self._main, *self._workers()],
             inferred=emulated and not self._spec.leaves_rows,
