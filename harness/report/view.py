@@ -308,9 +308,12 @@ def _sheets(result: Result) -> tuple[FactSheet, ...]:
     return (*sheets[:1], options, *sheets[1:])
 
 
-def _run_facts(result: Result) -> dict[str, str]:
-    cost = UNKNOWN if result.recording is None else cost_words(result.recording)
-    return {"status": result.status, "recording": cost, "command": " ".join(result.command)}
+def _run_facts(result: Result) -> dict[str, Any]:
+    facts: dict[str, Any] = {"status": result.status, "command": " ".join(result.command)}
+    if (own := result.repeat) is not None:
+        facts["repeat"] = f"{own.index} of {own.of} in {own.group}, seed {own.seed}"
+    facts["recording"] = UNKNOWN if result.recording is None else cost_words(result.recording)
+    return facts
 
 
 def flatten(
