@@ -221,8 +221,8 @@ def _run_ranks(setting: Setting, directory: Path, partial: Path, final: Path) ->
 
 def _training_job(setting: Setting, directory: Path, partial: Path) -> Job:
     config, spec = setting.config, partial / "spec.json"
-    order = worker_spec(config, directory, partial, order_seed=setting.order_seed)
     limit_s = config.max_duration_s
+    order = worker_spec(config, directory, partial, order_seed=setting.order_seed)
     try:
         spec.write_text(order.to_json(), encoding="utf-8")
     except OSError as error:
