@@ -20,6 +20,7 @@ from pathlib import Path
 
 import compare
 import generate
+import memory
 import read
 import scale
 
@@ -208,6 +209,15 @@ def recording(directory: Path) -> Outcome:
     return not failed, f"{', '.join(shares)} (1 %)"
 
 
+def memory_series(directory: Path) -> Outcome:
+    """Small files under limits: hits rise with memory/data, and repeat within 0.08."""
+    series = memory.measure(directory / "memory", size_bytes=10**9, repeats=3, epochs=8)
+    means = [hits.mean for hits in series]
+    good = means == sorted(means) and len(set(means)) == len(means)
+    good &= all(hits.spread <= 0.08 for hits in series)
+    return good, "; ".join(hits.text() for hits in series) + " (rising, runs within 0.08)"
+
+
 def visited_bytes(run: Path, files: dict[str, dict[str, object]]) -> list[int]:
     """Return, for each epoch, the bytes of (size + 4,224) over the files opened in training."""
     import numpy as np
@@ -372,6 +382,7 @@ CHECKS: dict[str, Callable[[Path], Outcome]] = {
     "comparing": comparing,
     "overshoot": overshoot,
     "fed": fed,
+    "memory": memory_series,
     "golden-figures": lambda _: tests("tests/unit/test_metrics.py", "tests/unit/test_losses.py"),
     "sixteen-gb": sixteen_gb,
     "calls": lambda _: tests(

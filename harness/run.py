@@ -4,7 +4,7 @@ import secrets
 import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -15,7 +15,9 @@ from dsgen.errors import ExitCode, FeedrateError
 from dsgen.manifest import Manifest, read_manifest
 from dsgen.signals import STOPPING
 from dsgen.size import format_size
+from harness.analysis.ceiling import Ceiling, no_ceiling
 from harness.analysis.cost import cost_words
+from harness.ceiling import measure_ceiling
 from harness.conclude import Ending, conclude, conclude_report
 from harness.dataset import DataSet
 from harness.engine import Job, JobExit, Mount
@@ -23,7 +25,7 @@ from harness.errors import JobError, ResultError, StopRequested, TargetError
 from harness.result import RESULT_NAME, Result
 from harness.setting import Setting
 from harness.target import create_directory, inspect_target
-from harness.training import worker_spec
+from harness.training import spec_here, worker_spec
 from harness.worker.training import recording_bytes
 
 # The worker itself ends at its limit, and says what it waited for. This is for one that cannot.
@@ -75,7 +77,6 @@ def make(
         arguments=tuple(words),
         mounts=(*(Mount(path=path, read_only=True) for path in inputs), Mount(path=directory)),
         log=log,
-        memory_bytes=config.memory_bytes,
     )
     check_exit(setting, job, setting.engine.run(job, setting.progress.line), log)
 
@@ -104,11 +105,14 @@ def train(setting: Setting, data: DataSet) -> ExitCode:
     # `steps` at once: a run that fails before its first epoch has no rows, but a reason to tell.
     for name in ("logs", "steps"):
         create_directory(partial / name)
-    ending = _run_ranks(setting, directory, partial, home / run_id)
+    ending = run_ranks(setting, directory, partial, home / run_id)
+    ending, ceiling = _ceiling(setting, directory, partial, ending)
     # Nothing of this may be cut short: it ends by itself in a moment, whoever asks it to stop.
     with _undisturbed():
         try:
-            result = conclude(setting, manifest, directory, partial, run_id, started, ending)
+            result = conclude(
+                setting, manifest, directory, partial, run_id, started, ending, ceiling
+            )
             partial.rename(home / run_id)
         except (OSError, ResultError) as error:
             setting.progress.say(f"no result: what is in {partial} can be removed")
@@ -206,7 +210,7 @@ def _next_step(code: int) -> str:
     return "see the log, and report it where that does not explain it"
 
 
-def _run_ranks(setting: Setting, directory: Path, partial: Path, final: Path) -> Ending:
+def run_ranks(setting: Setting, directory: Path, partial: Path, final: Path) -> Ending:
     """Train, and return how it ended, whatever it was: the result tells of it."""
     try:
         job = _training_job(setting, directory, partial)
@@ -219,10 +223,22 @@ def _run_ranks(setting: Setting, directory: Path, partial: Path, final: Path) ->
     return Ending()
 
 
+def _ceiling(
+    setting: Setting, directory: Path, partial: Path, ending: Ending
+) -> tuple[Ending, Ceiling]:
+    """Measure what the client could do; who stops this has a whole run all the same."""
+    if ending.status != "ok":
+        return ending, no_ceiling("the run did not end well")
+    try:
+        return ending, measure_ceiling(setting, directory, partial)
+    except StopRequested as stop:
+        return Ending(exit_code=stop.exit_code, stop=stop), no_ceiling("stopped")
+
+
 def _training_job(setting: Setting, directory: Path, partial: Path) -> Job:
     config, spec = setting.config, partial / "spec.json"
     limit_s = config.max_duration_s
-    order = worker_spec(config, directory, partial, order_seed=setting.order_seed)
+    order = replace(spec_here(setting, directory, partial), planted=setting.planted)
     try:
         spec.write_text(order.to_json(), encoding="utf-8")
     except OSError as error:
@@ -238,6 +254,7 @@ def _training_job(setting: Setting, directory: Path, partial: Path) -> Job:
         mounts=tuple(mounts),
         log=partial / "logs" / "worker.log",
         memory_bytes=config.memory_bytes,
+        read_limits=setting.read_limits,
         timeout_s=limit_s and limit_s + _LIMIT_GRACE_S,
         is_over=lambda: setting.progress.last_error is not None,
     )
@@ -245,7 +262,8 @@ def _training_job(setting: Setting, directory: Path, partial: Path) -> Job:
 
 def _raise_again(ending: Ending, result: Result, path: Path) -> None:
     if ending.stop is not None:
-        left = f"stopped; the interrupted result is {path}"
+        kind = "interrupted " if result.status == "interrupted" else ""
+        left = f"stopped; the {kind}result is {path}"
         raise StopRequested(ending.stop.signal_number, left=left) from ending.stop
     if ending.error is not None:
         raise ending.error

@@ -16,6 +16,7 @@ FEW_STEPS = 5
 def notices_of(recording: Recording, epochs: tuple[Epoch, ...], check: SelfCheck) -> list[str]:
     """Return the warnings that the recording itself gives reason for."""
     return [
+        *_about_planted(recording.worker),
         *check.problems,
         *_about_epochs(epochs),
         *_about_ranks(recording),
@@ -25,6 +26,14 @@ def notices_of(recording: Recording, epochs: tuple[Epoch, ...], check: SelfCheck
         *_about_bytes(recording.worker),
         *_about_cost(recording),
     ]
+
+
+def _about_planted(worker: WorkerFacts) -> list[str]:
+    planted = {name: value for name, value in (worker.planted or {}).items() if value is not None}
+    if not planted:
+        return []
+    named = ", ".join(f"{name} {value}" for name, value in planted.items())
+    return [f"this run was made slow on purpose, to test the verdict: {named}"]
 
 
 def _about_epochs(epochs: tuple[Epoch, ...]) -> list[str]:

@@ -31,6 +31,18 @@ class MemoryShortError(WorkerError):
     exit_code = ExitCode.OUT_OF_MEMORY
 
 
+class LimitError(WorkerError):
+    """The memory limit that was asked for does not hold."""
+
+    exit_code = ExitCode.ENGINE
+
+
+class CountersError(WorkerError):
+    """The kernel does not say what a process reads, so that nothing could be checked."""
+
+    exit_code = ExitCode.RESULT
+
+
 class RankError(WorkerError):
     """An expected error that a rank reported; its exit code and text are passed on."""
 

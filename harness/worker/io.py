@@ -6,7 +6,9 @@
 import ctypes
 import fcntl
 import os
+from collections.abc import Callable
 from errno import ENOTTY
+from functools import partial
 from typing import Any
 
 from dsgen.errors import DataSetError, FeedrateError, PathError
@@ -23,7 +25,13 @@ _LIBC.pread.restype = ctypes.c_ssize_t
 
 
 class DataCalls(Recorder):
-    """The calls of one thread; `phase`, `epoch` and `step` are set before those they describe."""
+    """The calls of one thread; `phase`, `epoch` and `step` are set before those they describe.
+
+    `delay`, for tests of this tool, is called in every read with the bytes that came, and makes it
+    take longer.
+    """
+
+    delay: Callable[[int], None] | None = None
 
     def open(self, file: TracedFile, flags: int = os.O_RDONLY) -> int:
         """Open a file, closed on exec, and return the descriptor."""
@@ -87,7 +95,8 @@ class DataCalls(Recorder):
             size_bytes: what is asked for.
         """
         arguments = (descriptor, address, size_bytes)
-        returned = int(self._call(Op.READ, file, offset, size_bytes, _read, *arguments))
+        function = self._function(_read)
+        returned = int(self._call(Op.READ, file, offset, size_bytes, function, *arguments))
         self.totals.read_bytes += returned
         return returned
 
@@ -96,7 +105,8 @@ class DataCalls(Recorder):
     ) -> int:
         """Read at `offset`, without a position; arguments and result are those of `read`."""
         arguments = (descriptor, address, size_bytes, offset)
-        returned = int(self._call(Op.PREAD, file, offset, size_bytes, read_at, *arguments))
+        function = self._function(read_at)
+        returned = int(self._call(Op.PREAD, file, offset, size_bytes, function, *arguments))
         self.totals.read_bytes += returned
         return returned
 
@@ -111,6 +121,9 @@ class DataCalls(Recorder):
     def close(self, descriptor: int, file: TracedFile) -> None:
         """Close a descriptor."""
         self._call(Op.CLOSE, file, -1, -1, os.close, descriptor)
+
+    def _function(self, read: Callable[..., int]) -> Callable[..., int]:
+        return read if self.delay is None else partial(_delayed, self.delay, read)
 
     def _call(self, op: Op, file: TracedFile, offset: int, requested: int, *call: Any) -> Any:
         result = self._attempt(op, file, offset, requested, *call)
@@ -134,6 +147,12 @@ def _read(descriptor: int, address: int, size_bytes: int) -> int:
 def read_at(descriptor: int, address: int, size_bytes: int, offset: int) -> int:
     """Read by pread(2) and return the bytes that came; the call that `DataCalls.pread` records."""
     return _checked(_LIBC.pread(descriptor, address, size_bytes, offset))
+
+
+def _delayed(delay: Callable[[int], None], read: Callable[..., int], *arguments: int) -> int:
+    returned = read(*arguments)
+    delay(returned)
+    return returned
 
 
 def _checked(returned: int) -> int:

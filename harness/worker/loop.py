@@ -20,9 +20,12 @@ from harness.worker.handover import GivingLoader, Handover, TakingLoader
 from harness.worker.io import DataCalls, TracedFile
 from harness.worker.ledger import Ledger, ledger_of
 from harness.worker.loader import InlineLoader, Loader, ThreadLoader, slots_for
+from harness.worker.machine import Machine, MachineWindow
 from harness.worker.order import evaluates
+from harness.worker.planted import Throttle, plant_in_calls, plant_in_reader
 from harness.worker.record import Phase
 from harness.worker.residency import Eviction, evict, resident_fraction, warm
+from harness.worker.sources import SourceCount, find_sources
 from harness.worker.spec import WorkerSpec
 from harness.worker.whereabouts import Place, Whereabouts
 from harness.worker.window import Meter, check_window
@@ -36,6 +39,7 @@ class Job:
     `spin`: every rank has a core to itself, stays on it, and may burn it while it waits.
     `ledgers`: of the ranks, where the parent shall have them, too.
     `handover`: from the rank that reads to those that do not; None where all read.
+    `throttle`: of all reads, where one is planted.
     """
 
     spec: WorkerSpec
@@ -46,6 +50,7 @@ class Job:
     spin: bool
     checkpoint: Checkpoint | None
     handover: Handover | None = None
+    throttle: Throttle | None = None
     ledgers: Sequence[Ledger] | None = None
 
 
@@ -70,8 +75,11 @@ class Training:
         self._unsettled: Callable[[], None] | None = None
         self._window_count = 0
         self.evictions: list[Eviction] = []
+        self._machine = Machine()  # before the rank may be kept on one core
+        self.machine: list[MachineWindow] = []
         self.mismatches = 0
         self._post = job.whereabouts.post(rank, 0)
+        self._sources = find_sources(spec) if rank == 0 else None
         self._main, self._readers = self._make_calls()
         self._loader = self._make_loader()
         self._meter = self._make_meter()
@@ -80,6 +88,16 @@ class Training:
     def checked_windows(self) -> int:
         """Windows whose bytes were compared with the kernel's count; none where they are it."""
         return self._window_count if self._spec.leaves_rows else 0
+
+    @property
+    def counts(self) -> list[SourceCount]:
+        """What sources that count for all ranks counted; the first rank's to tell."""
+        return self._meter.counts
+
+    @property
+    def uncounted(self) -> dict[str, str]:
+        """Name of a source that should have counted -> why it did not."""
+        return self._sources.missing(self._meter.counts) if self._sources else {}
 
     @property
     def has_schedstat(self) -> bool:
@@ -134,14 +152,20 @@ class Training:
             )
             for loader, (room, memory) in enumerate(rooms)
         ]
+        for calls in (main, *workers):
+            plant_in_calls(calls, self._spec.planted, self._rank, self._job.throttle)
         return main, workers or [main]
 
     def _make_meter(self) -> Meter:
-        calls = [self._main, *self._workers()]
-        if self._spec.accelerator == "emulated":
-            return Meter(calls, inferred=not self._spec.leaves_rows)
+        emulated = self._spec.accelerator == "emulated"
         # The threads that compute are there by now, and loader workers are not.
-        return Meter(calls, bystanders=Bystanders().rchar)
+        threads: Callable[[], int] = (lambda: 0) if emulated else Bystanders().rchar
+        return Meter(
+            [self._main, *self._workers()],
+            inferred=emulated and not self._spec.leaves_rows,
+            bystanders=lambda: threads() + self._machine.looked(),
+            sources=self._sources,
+        )
 
     def _workers(self) -> list[DataCalls]:
         return [calls for calls in self._readers if calls is not self._main]
@@ -159,7 +183,10 @@ class Training:
         most = max(reading.steps_per_epoch, len(reading.evaluation(1, self._rank)))
         count = slots_for(spec.loader_workers, spec.prefetch_batches)
         slots = reading.slots(count)
-        workers = [(calls, reading.reader(calls, slots)) for calls in self._readers]
+        workers = [
+            (calls, plant_in_reader(reading.reader(calls, slots), spec.planted))
+            for calls in self._readers
+        ]
         if spec.loader_workers == 0:
             return InlineLoader(*workers[0], most_batches=most)
         return ThreadLoader(workers, prefetch=spec.prefetch_batches, most_batches=most)
@@ -217,11 +244,16 @@ class Training:
 
     def _train(self, epoch: int) -> None:
         reading = self._job.reading
-        batches: Batches = reading.train(epoch, self._rank) if self._reads() else ()
+        rehearsal = self._spec.rehearsal
+        order = epoch if rehearsal is None else 1
+        batches: Batches = reading.train(order, self._rank) if self._reads() else ()
         steps = reading.steps_per_epoch
-        declared = self._accelerator.declare(epoch, steps) if reading.computes else [0] * steps
+        idle = not reading.computes or (rehearsal is not None and epoch <= rehearsal.idle_epochs)
+        declared = [0] * steps if idle else self._accelerator.declare(epoch, steps)
         rows = self._steps[self._step_count :][: steps + 1]
         self._job.board.enter(self._rank, Activity.TRAIN, epoch, steps)
+        if self._rank == 0:  # it looks for all
+            self._machine.begin()
         look = self._open()
         start_ns = look.now
         self._job.board.start(self._rank, epoch, start_ns)
@@ -230,6 +262,8 @@ class Training:
         self._loader.start(batches, phase=Phase.TRAIN, epoch=epoch)
         for step, declared_ns in enumerate(declared, 1):
             look = self._step(rows, epoch, step, declared_ns, look)
+        if self._rank == 0:
+            self.machine.append(self._machine.end(epoch))
         self._settle()
         self._loader.finish()
         self._fill_waits(rows[1:])

@@ -19,8 +19,10 @@ from harness.worker.clock import set_timer_slack, wall_anchor
 from harness.worker.devices import gpu_numbers, rank_threads
 from harness.worker.failure import MemoryShortError
 from harness.worker.loop import Job, Training
+from harness.worker.machine import MachineWindow
 from harness.worker.memory import use_one_arena
 from harness.worker.residency import Eviction
+from harness.worker.sources import SourceCount
 from harness.worker.spec import StepTime
 from harness.worker.tensorflow_accelerator import TensorFlow, start_tensorflow
 
@@ -41,6 +43,9 @@ class Outcome:
     checked_windows: int = 0
     mismatches: int = 0
     evictions: list[Eviction] = field(default_factory=list)
+    machine: list[MachineWindow] = field(default_factory=list)
+    counts: list[SourceCount] = field(default_factory=list)
+    uncounted: dict[str, str] = field(default_factory=dict)
     tensorflow: dict[str, Any] | None = None
 
 
@@ -113,6 +118,8 @@ def _train(job: Job, rank: int, outcome: Outcome, kept: list[Training]) -> None:
         outcome.checked_windows = training.checked_windows
         outcome.mismatches = training.mismatches
         outcome.evictions = training.evictions
+        outcome.machine = training.machine
+        outcome.counts, outcome.uncounted = training.counts, training.uncounted
         outcome.tensorflow = None if tensorflow is None else asdict(tensorflow.facts)
 
 

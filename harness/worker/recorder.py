@@ -91,7 +91,7 @@ class Recorder:
         # A product, unlike bytearray(n), does so as well.
         self._marks = bytearray(b"\0") * (marks * _MARK.size)
         # The run-queue delay up to the last call's end, and the clocks there.
-        self._queue_ns = self._t1_ns = self._cpu1_ns = 0
+        self._queue_ns = self._t1_ns = self._cpu1_ns = self._sleeps = 0
         self._post = post or Post()
 
     def rows(self, start: int = 0) -> NDArray[np.void]:
@@ -148,7 +148,7 @@ class Recorder:
             self._look()
             t0_ns = _monotonic_ns()
             cpu0_ns = _thread_time_ns()
-        queue0_ns = self._queue_ns
+        queue0_ns, sleeps = self._queue_ns, self._sleeps
         _pack_where(post.memory, post.offset, t0_ns, file.id, op)
         try:
             result = function(*arguments)
@@ -163,6 +163,10 @@ class Recorder:
         cpu_ns = cpu1_ns - cpu0_ns
         if t1_ns - t0_ns - cpu_ns > _UNNOTICED_NS:
             self._look()
+            if self._sleeps == sleeps:
+                # Who never slept did not wait for storage. What is missing was without a core,
+                # also where a hypervisor had taken it, of which the run queue does not know.
+                queue0_ns = self._queue_ns - (t1_ns - t0_ns - cpu_ns)
         _pack_row(
             self._rows,
             self.row_count * _ROW_BYTES,
@@ -251,6 +255,7 @@ class Recorder:
 
     def _look(self) -> None:
         self._queue_ns = self.clock.runqueue_ns()
+        self._sleeps = self.clock.sleeps()
         self.look_count += 1
 
     def _leave_mark(

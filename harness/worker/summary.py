@@ -14,7 +14,9 @@ from harness.worker.accelerator import SPIN_NS
 from harness.worker.cost import RecordingCost
 from harness.worker.crew import Member
 from harness.worker.io import TracedFile
+from harness.worker.memory import MemoryFacts
 from harness.worker.rank import Outcome
+from harness.worker.residency import Eviction
 from harness.worker.spec import WorkerSpec
 from harness.worker.workload import Reading
 
@@ -49,10 +51,13 @@ def write_summary(
     spin: bool,
     members: Sequence[Member],
     cost: RecordingCost,
+    memory: MemoryFacts,
+    expelled: Sequence[Eviction],
 ) -> None:
     """Write worker.json: the run's own account, whatever became of it."""
     used = reading.epoch_samples
     outcomes = [member.outcome or Outcome() for member in members]
+    evictions = [*expelled, *(one for outcome in outcomes for one in outcome.evictions)]
     summary = {
         "schema_version": SCHEMA_VERSION,
         "status": status,
@@ -72,7 +77,12 @@ def write_summary(
         "recording": {**asdict(cost), "looks": sum(outcome.looks for outcome in outcomes)},
         "ranks": [_rank(member) for member in members],
         "tensorflow": _tensorflow([outcome.tensorflow for outcome in outcomes]),
-        "evictions": [asdict(one) for outcome in outcomes for one in outcome.evictions],
+        "machine": [asdict(one) for outcome in outcomes for one in outcome.machine],
+        "planted": None if spec.planted is None else asdict(spec.planted),
+        "evictions": [asdict(one) for one in evictions],
+        "memory": asdict(memory),
+        "counts": [asdict(one) for outcome in outcomes for one in outcome.counts],
+        "uncounted": {name: why for own in outcomes for name, why in own.uncounted.items()},
         "self_check": {
             "checked_windows": sum(outcome.checked_windows for outcome in outcomes),
             "mismatches": sum(outcome.mismatches for outcome in outcomes),

@@ -15,6 +15,7 @@ from dsgen.input import held
 from dsgen.manifest import Manifest
 from harness.worker.bert_plan import plan_bert
 from harness.worker.capacity import record_disk_bytes
+from harness.worker.cgroup import own_limits
 from harness.worker.checkpoint import KINDS, Checkpoint
 from harness.worker.comm import Board, Turnstile
 from harness.worker.cores import usable_cores
@@ -23,11 +24,14 @@ from harness.worker.crew import Crew
 from harness.worker.descriptors import check_descriptors
 from harness.worker.devices import check_devices
 from harness.worker.dlrm import plan_dlrm
+from harness.worker.failure import LimitError
 from harness.worker.handover import Handover
 from harness.worker.imseg import plan_imseg
 from harness.worker.ledger import ledger_of
 from harness.worker.loop import Job
-from harness.worker.memory import check_memory
+from harness.worker.memory import MemoryFacts, check_limit, check_memory, memory_facts, needed_bytes
+from harness.worker.planted import Throttle
+from harness.worker.residency import LEFT_SHARE, Eviction, expel
 from harness.worker.shares import Shares
 from harness.worker.spec import WorkerSpec
 from harness.worker.summary import write_files, write_summary
@@ -56,13 +60,29 @@ def run_training(spec: WorkerSpec, emit: Emit) -> None:
         calls = checkpoint.calls(0) if checkpoint else 0
         check_devices(spec)
         check_descriptors(spec, reading)
+        limits = own_limits()
+        check_limit(spec.memory_bytes, limits)
         check_memory(spec, reading, checkpoint_calls=calls)
         _make_directories(out_dir)
         if checkpoint is not None:
             checkpoint.remove_stale()
         traced = [*reading.files, *(checkpoint.files if checkpoint else ())]
         write_files(out_dir / "trace" / "files.json", traced)
-        _run(spec, reading, checkpoint, emit)
+        memory = memory_facts(needed_bytes(spec, reading, checkpoint_calls=calls), limits)
+        _run(spec, reading, checkpoint, emit, memory, _expel(spec, reading))
+
+
+def check_need(spec: WorkerSpec, reading: Reading) -> int:
+    """Return the memory that the ranks will keep, before anything of a run exists.
+
+    Raises:
+        MemoryShortError: it does not fit into the spec's limit.
+    """
+    checkpoint = _checkpoint(spec, reading)
+    calls = checkpoint.calls(0) if checkpoint else 0
+    if spec.memory_bytes is not None:
+        check_memory(spec, reading, checkpoint_calls=calls, limit_bytes=spec.memory_bytes)
+    return needed_bytes(spec, reading, checkpoint_calls=calls)
 
 
 def recording_bytes(spec: WorkerSpec, manifest: Manifest) -> int:
@@ -94,14 +114,46 @@ def plan(spec: WorkerSpec, manifest: Manifest) -> Reading:
     return reading
 
 
-def _run(spec: WorkerSpec, reading: Reading, checkpoint: Checkpoint | None, emit: Emit) -> None:
+def _expel(spec: WorkerSpec, reading: Reading) -> tuple[Eviction, ...]:
+    """Empty memory of all data where a limit shall hold for it.
+
+    Raises:
+        LimitError: some of it stays.
+    """
+    if spec.memory_bytes is None:
+        return ()
+    started_s = time.monotonic()
+    left = expel([file.path for file in reading.files])
+    if left is not None and left > LEFT_SHARE:
+        what = f"{left:.0%} of the data's probed pages stay in memory, where no limit counts them"
+        then = "end what maps or writes these files, and repeat the run"
+        raise LimitError(what, where=spec.data_dir, then=then)
+    return (
+        Eviction(
+            epoch=0,
+            files=len(reading.files),
+            bytes=sum(file.size_bytes for file in reading.files),
+            seconds=time.monotonic() - started_s,
+            resident_fraction=left,
+        ),
+    )
+
+
+def _run(
+    spec: WorkerSpec,
+    reading: Reading,
+    checkpoint: Checkpoint | None,
+    emit: Emit,
+    memory: MemoryFacts,
+    expelled: tuple[Eviction, ...],
+) -> None:
     context = multiprocessing.get_context("fork")
     cores = usable_cores()
     # What computes on the processor needs the cores that others would burn.
     spin = spec.accelerators <= cores and spec.accelerator == "emulated"
     board = Board(spec.accelerators, epochs=spec.epochs, warmup_epochs=spec.warmup_epochs)
     whereabouts = Whereabouts(spec.accelerators, 1 + spec.loader_workers)
-    takers = spec.accelerators - reading.readers
+    takers, planted = spec.accelerators - reading.readers, spec.planted
     job = Job(
         spec=spec,
         reading=reading,
@@ -114,6 +166,9 @@ def _run(spec: WorkerSpec, reading: Reading, checkpoint: Checkpoint | None, emit
             context, takers=takers, steps=reading.steps_per_epoch, shares=_shares(spec)
         )
         if takers
+        else None,
+        throttle=Throttle(context, planted.read_bytes_per_s)
+        if planted and planted.read_bytes_per_s
         else None,
         ledgers=[
             ledger_of(
@@ -142,6 +197,8 @@ def _run(spec: WorkerSpec, reading: Reading, checkpoint: Checkpoint | None, emit
         spin=spin,
         members=crew.members,
         cost=recording_cost(),
+        memory=memory,
+        expelled=expelled,
     )
     started_s = time.monotonic()
     try:
