@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from harness.analysis.counted import NOTHING_COUNTED, Counted
 from harness.analysis.part import Part
 from harness.analysis.recording import Recording, Records
 from harness.analysis.volume import Volume, volume
@@ -35,7 +36,9 @@ class Checkpoint(Part, frozen=True, kw_only=True):
     fsync_ns: int
 
 
-def evaluations_of(recording: Recording, *, byte_source: str) -> list[EvaluationPass]:
+def evaluations_of(
+    recording: Recording, *, byte_source: str, counted: Counted = NOTHING_COUNTED
+) -> list[EvaluationPass]:
     """Return every evaluation that all ranks finished, in order."""
     rows = _ordered(recording, Phase.EVAL)
     numbers = sorted({int(number) for own in rows for number in own["epoch"]})
@@ -51,7 +54,7 @@ def evaluations_of(recording: Recording, *, byte_source: str) -> list[Evaluation
                     step=_steps_before(recording, number, start_ns),
                     samples=int(every["samples"].sum()),
                     window_ns=int(every["end_ns"].max()) - start_ns,
-                    bytes=volume([every], byte_source=byte_source),
+                    bytes=volume([every], byte_source=byte_source, counted=counted),
                 )
             )
     return passes
