@@ -106,15 +106,15 @@ def _last_times(epoch: Epoch, rank: int) -> int:
 
 
 def _slowness(kept: tuple[Epoch, ...], rank: int) -> float | None:
-    """Return how much longer a rank's reads took per byte, where it waited for them at all.
+    """Return how much longer a rank's reads took per byte, where it waited for them, not decoding.
 
     Ranks that read ahead from storage too slow for all of them lag behind by the bytes that they
     have drawn: one is last again and again although its reads are no slower than the others'.
     """
     steps = np.concatenate([epoch.steps[:, 1:] for epoch in kept], axis=1)
     split = split_steps(steps[rank])
-    client = split["io_cpu"] + split["decode_cpu"] + split["runqueue"]
-    if client.sum() >= split["storage_wait"].sum():
+    reads = split["storage_wait"] + split["io_cpu"] + split["runqueue"]
+    if split["decode_cpu"].sum() >= reads.sum():
         return None
     read, took = steps["bytes"].sum(axis=1), steps["io_wall_ns"].sum(axis=1)
     others = [took[one] / read[one] for one in np.flatnonzero(read) if one != rank]
