@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import compare
 import generate
 import memory
 import read
@@ -135,6 +136,16 @@ def scaling(directory: Path) -> Outcome:
     ]
     good = all(statistics.median(one.ratios) >= 0.9 for one in every)
     return good, "; ".join(one.text() for one in every) + " (0.9)"
+
+
+def comparing(directory: Path) -> Outcome:
+    """Tell at most 1 of 15 pairs of equal groups apart, and find 3 % less bandwidth each time."""
+    shutil.rmtree(directory / "compare", ignore_errors=True)
+    found = compare.measure(
+        directory / "compare", groups=6, repeat=5, bytes_per_s=50 * 10**6, less=0.03
+    )
+    good = len(found.flagged) <= 1 and found.slower == found.groups
+    return good, f"{found.text()} (at most 1 of 15, and 6 of 6)"
 
 
 def many_files(directory: Path) -> Outcome:
@@ -368,6 +379,7 @@ CHECKS: dict[str, Callable[[Path], Outcome]] = {
     "recording": recording,
     "scaling": scaling,
     "many-files": many_files,
+    "comparing": comparing,
     "overshoot": overshoot,
     "fed": fed,
     "memory": memory_series,

@@ -16,7 +16,7 @@ from harness.analysis.ceiling import Ceiling
 from harness.analysis.recording import Status
 from harness.analysis.verdict import DEFAULT_THRESHOLD_AU
 from harness.config import Config, config_json, config_notices
-from harness.dataset import counted_or_none, reading_notices, sharing_notices
+from harness.dataset import content_crc32c, counted_or_none, reading_notices, sharing_notices
 from harness.errors import ResultError, StopRequested
 from harness.profiles import declared_means
 from harness.recordings import read_recording
@@ -73,6 +73,7 @@ def conclude(
         threshold_au=config.require_au or DEFAULT_THRESHOLD_AU,
         warmup_epochs=config.warmup_epochs,
         cache=config.cache,
+        repeat=setting.repeat,
         ceiling=ceiling,
         steps_s=_steps_s(config),
     )
@@ -132,6 +133,7 @@ def _dataset_facts(manifest: Manifest, directory: Path) -> dict[str, Any]:
         },
         "allocation": asdict(manifest.allocation),
         "manifest_crc32c": manifest.crc32c,
+        "content_crc32c": content_crc32c(manifest),
     }
 
 

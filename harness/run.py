@@ -19,7 +19,6 @@ from harness.analysis.ceiling import Ceiling, no_ceiling
 from harness.analysis.cost import cost_words
 from harness.ceiling import measure_ceiling
 from harness.conclude import Ending, conclude, conclude_report
-from harness.config import Config
 from harness.dataset import DataSet
 from harness.engine import Job, JobExit, Mount
 from harness.errors import JobError, ResultError, StopRequested, TargetError
@@ -98,10 +97,10 @@ def train(setting: Setting, data: DataSet) -> ExitCode:
     manifest = data.manifest or read_manifest(directory)
     if manifest.crc32c is not None:
         check_complete(manifest, directory)
-    _check_room(setting.config, manifest, directory)
+    _check_room(setting, manifest, directory)
     started = datetime.now(UTC)
     run_id = f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-    home = setting.config.results / setting.config.workload
+    home = setting.home
     partial = home / f".{run_id}.partial"
     # `steps` at once: a run that fails before its first epoch has no rows, but a reason to tell.
     for name in ("logs", "steps"):
@@ -128,10 +127,13 @@ def train(setting: Setting, data: DataSet) -> ExitCode:
     return ExitCode(result.exit_code)
 
 
-def _check_room(config: Config, manifest: Manifest, directory: Path) -> None:
+def _check_room(setting: Setting, manifest: Manifest, directory: Path) -> None:
     """Refuse to start what could not be recorded."""
-    spec = worker_spec(config, directory, config.results)
-    needed_bytes = recording_bytes(spec, manifest)
+    config = setting.config
+    spec = worker_spec(config, directory, config.results, order_seed=setting.order_seed)
+    # Those of a group all at once: the first are of less use without the last.
+    runs = 1 if setting.repeat is None else setting.repeat.of - setting.repeat.index + 1
+    needed_bytes = recording_bytes(spec, manifest) * runs
     room = inspect_target(config.results)
     # A file system that does not say how large it is does not say what is free, either.
     if room.total_bytes and room.free_bytes < needed_bytes:

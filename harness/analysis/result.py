@@ -23,6 +23,7 @@ from harness.analysis.notices import notices_of
 from harness.analysis.part import Part
 from harness.analysis.phases import Checkpoint, EvaluationPass, checkpoint_of, evaluations_of
 from harness.analysis.recording import Recording, Status
+from harness.analysis.repeat import Repeat
 from harness.analysis.selfcheck import SelfCheck, check_recording
 from harness.analysis.verdict import DEFAULT_THRESHOLD_AU, Case, Verdict, judge
 from harness.analysis.volume import Client, client_state
@@ -42,6 +43,7 @@ class RunFacts:
         target: `byte_source` says where device bytes come from; `none` makes them unknown.
         dataset: workload, law, samples, bytes, manifest_crc32c and more.
         cache: the setting, cold, once, warm or asis.
+        repeat: None for a run that was asked for alone.
         ceiling: of this client; None where nobody measured it.
         steps_s: declared mean of a step for 1, 2, ... accelerators, None where it is not known.
     """
@@ -61,6 +63,7 @@ class RunFacts:
     warnings: tuple[str, ...] = ()
     threshold_au: float = DEFAULT_THRESHOLD_AU
     warmup_epochs: int = 0
+    repeat: Repeat | None = None
     ceiling: Ceiling | None = None
     steps_s: tuple[float | None, ...] = ()
 
@@ -105,6 +108,7 @@ class Result(Part, frozen=True, kw_only=True):
     recording: RecordingCost | None = None
     worker: dict[str, Any]
     warnings: list[str]
+    repeat: Repeat | None = None
     memory: Memory | None = None
 
 
@@ -174,6 +178,7 @@ def build_result(recording: Recording, facts: RunFacts) -> Result:
             *source_notices(windows, counted, byte_source=source),
             *memory_notices(memory, cache=facts.cache),
         ],
+        repeat=facts.repeat,
         memory=memory,
     )
 

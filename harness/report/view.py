@@ -316,9 +316,16 @@ def _sheets(result: Result) -> tuple[FactSheet, ...]:
     return (*sheets[:1], options, *sheets[1:])
 
 
-def _run_facts(result: Result) -> dict[str, str]:
+def _run_facts(result: Result) -> dict[str, Any]:
     cost = UNKNOWN if result.recording is None else cost_words(result.recording)
-    return {"status": result.status, "recording": cost, "command": " ".join(result.command)}
+    facts: dict[str, Any] = {
+        "status": result.status,
+        "recording": cost,
+        "command": " ".join(result.command),
+    }
+    if (own := result.repeat) is not None:
+        facts["repeat"] = f"{own.index} of {own.of} in {own.group}, seed {own.seed}"
+    return facts
 
 
 def flatten(

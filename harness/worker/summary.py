@@ -113,7 +113,7 @@ def _dropped(samples: int | None, used: int) -> int | None:
 def _rank(member: Member) -> dict[str, Any]:
     outcome = member.outcome
     failure = member.failure()
-    interrupted = outcome is not None and outcome.status == "interrupted"
+    interrupted = member.ended and outcome is not None and outcome.status == "interrupted"
     return {
         "rank": member.rank,
         "pid": member.process.pid,
