@@ -23,6 +23,7 @@ MENU = {
     "remove": (["remove"], "Delete one data set by its manifest: -- DIRECTORY."),
     "report": (["report"], "Make the report of a result again: -- RESULT_DIRECTORY."),
     "compare": (["compare"], "Compare results, or groups of repeats: -- A B."),
+    "selftest": (["selftest"], "Plant causes of slowness, and see whether the verdict finds them."),
     "clean": (["clean"], "Remove what this tool left in the engine, by label."),
 }
 for workload in WORKLOADS:

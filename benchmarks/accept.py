@@ -20,6 +20,7 @@ from pathlib import Path
 
 import compare
 import generate
+import memory
 import read
 import scale
 
@@ -193,6 +194,30 @@ def sixteen_gb(directory: Path) -> Outcome:
     return returned == expected and min(shares) >= 0.98 and len(returned) == 5, figure
 
 
+def recording(directory: Path) -> Outcome:
+    """Record at less than 1 % of the ranks' CPU time, wherever accelerators compute."""
+    shares, failed = [], []
+    for workload, more in (("imseg", ("--buffer", "fresh")), ("bert", ()), ("dlrm", ())):
+        places = ("--data", directory / "recording", "--results", directory / "results")
+        words = ("--preset", "smoke", "--engine", "local", "--accelerators", 2, *more)
+        done = harness("benchmark", workload, *words, *places)
+        if done.returncode:
+            return False, done.stderr.splitlines()[-1]
+        cost = result_of(done)["recording"]
+        shares.append(f"{workload} {cost['share']:.2%} ({cost['ns_per_row']:,.0f} ns a row)")
+        failed += [workload] if cost["share"] >= 0.01 else []
+    return not failed, f"{', '.join(shares)} (1 %)"
+
+
+def memory_series(directory: Path) -> Outcome:
+    """Small files under limits: hits rise with memory/data, and repeat within 0.08."""
+    series = memory.measure(directory / "memory", size_bytes=10**9, repeats=3, epochs=8)
+    means = [hits.mean for hits in series]
+    good = means == sorted(means) and len(set(means)) == len(means)
+    good &= all(hits.spread <= 0.08 for hits in series)
+    return good, "; ".join(hits.text() for hits in series) + " (rising, runs within 0.08)"
+
+
 def visited_bytes(run: Path, files: dict[str, dict[str, object]]) -> list[int]:
     """Return, for each epoch, the bytes of (size + 4,224) over the files opened in training."""
     import numpy as np
@@ -351,11 +376,13 @@ CHECKS: dict[str, Callable[[Path], Outcome]] = {
     "cost": cost,
     "reuse": reuse,
     "reading": reading,
+    "recording": recording,
     "scaling": scaling,
     "many-files": many_files,
     "comparing": comparing,
     "overshoot": overshoot,
     "fed": fed,
+    "memory": memory_series,
     "golden-figures": lambda _: tests("tests/unit/test_metrics.py", "tests/unit/test_losses.py"),
     "sixteen-gb": sixteen_gb,
     "calls": lambda _: tests(

@@ -1,6 +1,7 @@
 """What every step of a command works with."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.analysis.repeat import Repeat
@@ -9,6 +10,7 @@ from harness.engine import Engine
 from harness.progress import Progress
 from harness.system import SystemFacts
 from harness.target import Target
+from harness.worker.spec import Planted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -16,7 +18,8 @@ class Setting:
     """The configuration, and what it came to on this machine.
 
     `notices` are sentences of the echo that a result repeats; `repeat` is which run of a group a
-    training is, None where it is no group.
+    training is, None where it is no group. `planted` and `read_limits`, bytes/s of a device, are
+    None and empty but in tests of the verdict.
     """
 
     config: Config
@@ -27,6 +30,8 @@ class Setting:
     command: tuple[str, ...]
     notices: tuple[str, ...] = ()
     repeat: Repeat | None = None
+    planted: Planted | None = None
+    read_limits: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def order_seed(self) -> int:

@@ -63,9 +63,9 @@ def container_arguments(
         # Swap beyond the limit would hide it.
         arguments |= {"mem_limit": job.memory_bytes, "memswap_limit": job.memory_bytes}
     if job.read_limits:
-        arguments["device_read_bps"] = [
-            {"Path": device, "Rate": rate} for device, rate in job.read_limits.items()
-        ]
+        # Integers: the daemon takes a word such as 50mb for a binary unit.
+        rates = [{"Path": path, "Rate": rate} for path, rate in job.read_limits.items()]
+        arguments["device_read_bps"] = rates
     if gpus:
         arguments["device_requests"] = [DeviceRequest(count=-1, capabilities=[["gpu"]])]
     return arguments

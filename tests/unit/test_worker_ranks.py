@@ -93,7 +93,11 @@ def test_a_killed_rank_is_named_and_takes_the_others_with_it(tmp_path, data_dir,
     assert summary["status"] == "failed"
     assert "SIGKILL" in summary["ranks"][1]["error"]
     assert [rank["error"] for rank in summary["ranks"][::2]] == ["interrupted"] * 2
-    assert len(load(spec, "trace/rank-00000.npy")) == summary["ranks"][0]["rows"] > 0
+    for rank in range(3):  # the killed one's are saved by its parent
+        rows = load(spec, f"trace/rank-{rank:05d}.npy")
+        assert len(rows) == summary["ranks"][rank]["rows"] > 0
+        assert len(load(spec, f"steps/rank-{rank:05d}.npy")) > 1
+        assert (rows["rank"] == rank).all()
 
 
 @pytest.mark.parametrize(
