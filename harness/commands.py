@@ -35,7 +35,7 @@ from harness.selftest.command import run_selftest
 from harness.setting import Setting
 from harness.system import system_facts
 from harness.target import Target, inspect_target, target_lines
-from harness.training import training_lines
+from harness.training import counted, training_lines
 from harness.worker.training import READINGS
 
 Run = Callable[[argparse.Namespace, tuple[str, ...]], ExitCode]
@@ -71,6 +71,8 @@ def _work(steps: Sequence[str], options: argparse.Namespace, command: tuple[str,
     if data.manifest is None:
         check_capacity(config.size_bytes, config.data)
     with _progress(config) as progress:
+        if "train" in steps:
+            data = counted(config, data, progress.say)
         training = training_lines(config, data) if "train" in steps else []
         for line in [*target_lines(target), *data_lines(config, data), *training, *notices]:
             progress.say(line)

@@ -2,11 +2,13 @@
 
 import json
 import zipfile
+from itertools import groupby
 
 import pytest
 
 from dsgen.manifest import read_manifest
 from dsgen.write import generate
+from harness.worker.checkpoint import KINDS
 from harness.worker.dlrm_rows import TEST_BATCH_ROWS
 from harness.worker.training import plan
 from tests.container.traced import READERS
@@ -115,6 +117,42 @@ def test_bin_seeks_and_reads_once_a_batch_and_tests_from_the_start(read, ours, t
     assert compare(expected, on_rows) == ""
     counts = data / "day_fea_count.npz"
     assert compare(calls, ours(spec, [training, test, data / "preprocessed.bin", counts])) == ""
+
+
+def test_bin_is_tested_and_saved_in_the_midst_of_an_epoch(read, ours, tmp_path):
+    data = make_rows(tmp_path / "data", train=20_500, test=40_000)
+    saved = tmp_path / "scratch" / "dlrm_checkpoint"
+    changes = {"checkpoint_dir": str(saved.parent), "checkpoint_bytes": 3_000_000}
+    spec = spec_of(tmp_path, data, eval_from=1, eval_every_steps=4, **changes)
+    sizes = KINDS["dlrm"].writes(spec.checkpoint_bytes)
+    (tmp_path / "writes.json").write_text(json.dumps(sizes))
+    calls = read(
+        *(data, "bin", "--epochs", EPOCHS, "--batch-size", BATCH, "--test-every", 4),
+        *("--test-batch-size", TEST_BATCH_ROWS),
+        *("--checkpoint", saved, "--writes", tmp_path / "writes.json"),
+    )
+    files = [data / "preprocessed_train.bin", data / "preprocessed_test.bin"]
+    counts = data / "day_fea_count.npz"
+    made = ours(spec, [*files, data / "preprocessed.bin", counts, f"{saved}."])
+    # Ours has a name of its own until it is whole, and is brought to its device.
+    made = [
+        call._replace(path=str(saved)) if call.path.startswith(f"{saved}.") else call
+        for call in made
+    ]
+    own = [call for call in made if call.name != "fsync"]
+    assert len(made) - len(own) == 3 * EPOCHS
+    # Files that nobody closes are closed with the process.
+    theirs = [call for call in calls[:-2] if (call.path, call.name) != (str(saved), "fstat")]
+    assert compare(theirs, own) == ""
+    # Eleven batches an epoch: after 4, 8 and 11 all test rows are read, and a checkpoint written.
+    moves = [call for call in own if call.name in ("read", "write") and call.path != str(counts)]
+    turns = [(path, list(group)) for path, group in groupby(moves, lambda call: call.path)]
+    assert [path for path, _ in turns] == [*map(str, files), str(saved)] * 3 * EPOCHS
+    for turn in range(0, len(turns), 3):
+        _, (_, tested), (_, written) = turns[turn : turn + 3]
+        assert tested[0].offset == 0
+        assert sum(call.returned for call in tested) == 40_000 * ROW_BYTES
+        assert [call.returned for call in written] == sizes
 
 
 @pytest.mark.parametrize("compression", ["deflate", "stored"])
