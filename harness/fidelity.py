@@ -7,17 +7,26 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import numpy as np
 
 from dsgen.command import OneLineParser
 from dsgen.errors import ExitCode, UsageError
 from dsgen.workloads import WORKLOADS
-from harness.errors import TargetError
+from harness.errors import ResultError, TargetError
 from harness.patterns import read_pattern
 from harness.report.similarity_page import render_similarity
-from harness.similarity.document import MEANING, NUMBERS, Compared, Similarity, compare_sides
+from harness.similarity.document import MEANING, NUMBERS, Compared, Run, Similarity, compare_sides
+from harness.similarity.pattern import moved_bytes
+from harness.worker.record import FileClass
 
 DOCUMENT_NAME: Final = "similarity.json"
 PAGE_NAME: Final = "similarity.html"
+# What the files of a workload are.
+CLASSES: Final = {
+    "imseg": frozenset({FileClass.X, FileClass.Y}),
+    "bert": frozenset({FileClass.RECORD}),
+    "dlrm": frozenset({FileClass.ROW, FileClass.DAY, FileClass.LINE}),
+}
 _EPILOG: Final = """reader fidelity: --reference against --original; data fidelity: --original
 against --generated; both: --reference against --generated. Give each several times, once for each
 seed and in the same order: from two on there is a floor, from three on an interval. A DIR is a
@@ -49,6 +58,9 @@ def _run(options: argparse.Namespace, _: tuple[str, ...]) -> ExitCode:
     given: dict[str, list[Path]] = {side: getattr(options, side) for side in MEANING}
     check_sides(given)
     runs = {side: [read_pattern(path) for path in paths] for side, paths in given.items() if paths}
+    for side, own in runs.items():
+        for run in own:
+            check_workload(run, options.workload, is_control=side == "control")
     compared = compare_sides(options.workload, runs)
     for line in said(compared.document):
         print(line, file=sys.stderr, flush=True)
@@ -73,6 +85,26 @@ def check_sides(given: Mapping[str, Sequence[object]]) -> None:
         raise UsageError(what, where="similarity", then=then)
     if len(given.get("control", ())) > 1:
         raise UsageError("more than one --control", where="similarity", then="give one")
+
+
+def check_workload(run: Run, workload: str, *, is_control: bool) -> None:
+    """Check that a run is of the workload, or of another one if it is a control.
+
+    Raises:
+        ResultError: it is not.
+    """
+    rows = run.pattern.rows
+    moving = np.unique(rows["class"][moved_bytes(rows) > 0])
+    classes = {FileClass(int(number)) for number in moving}
+    is_of_it = not classes.isdisjoint(CLASSES[workload])
+    if is_control and is_of_it:
+        then = "name a recording of another workload"
+        raise ResultError(f"a control of {workload} itself", where=run.name, then=then)
+    if not is_control and not is_of_it:
+        found = ", ".join(sorted(own.name.lower() for own in classes))
+        wanted = ", ".join(sorted(own.name.lower() for own in CLASSES[workload]))
+        what = f"not a recording of {workload}: files of class {found}, and its are {wanted}"
+        raise ResultError(what, where=run.name, then="name a recording of it, or import by --map")
 
 
 def said(document: Similarity) -> list[str]:

@@ -19,9 +19,9 @@ def traced_pattern(trace, *maps, readers="thread"):
     return Pattern(rows=found.rows, files=found.files, labelled=found.labelled, timed=found.timed)
 
 
-def recorded(spec):
-    """Return the pattern that our ranks recorded."""
-    return read_pattern(Path(spec.out_dir)).pattern
+def recorded(directory):
+    """Return the pattern that our ranks recorded in the directory of a run."""
+    return read_pattern(Path(directory)).pattern
 
 
 def check_tracers(ours, theirs):

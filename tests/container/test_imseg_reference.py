@@ -102,8 +102,8 @@ def test_ranks_read_the_files_in_the_order_and_with_the_calls_of_torch(
         read += sum(call.name == "open" for call in ours)
     used = train // RANKS // batch_size * batch_size * RANKS
     assert read == EPOCHS * 2 * (used + EVALUATION_CASES)
-    check_tracers(recorded(spec), traced_pattern(our_trace, *maps(train)))
-    check_reader(traced_pattern(trace, *maps(train)), recorded(spec))
+    check_tracers(recorded(spec.out_dir), traced_pattern(our_trace, *maps(train)))
+    check_reader(traced_pattern(trace, *maps(train)), recorded(spec.out_dir))
 
 
 def test_loader_workers_read_the_batches_of_torch_s(traced_torch, tmp_path):
@@ -137,4 +137,4 @@ def test_loader_workers_read_the_batches_of_torch_s(traced_torch, tmp_path):
             ).any()
         ]
         assert sorted(theirs[rank]) == sorted(ours)
-    check_reader(traced_pattern(trace, *maps(train)), recorded(spec))
+    check_reader(traced_pattern(trace, *maps(train)), recorded(spec.out_dir))
