@@ -4,7 +4,7 @@ from pathlib import Path
 
 from harness.patterns import read_pattern
 from harness.similarity import Pattern, score
-from harness.trace.importing import parse_map
+from harness.trace.importing import local_sizes, parse_map
 from harness.trace.rows import import_rows
 
 # Ours against strace of the same run; a reference reader against ours.
@@ -15,7 +15,7 @@ READERS_L = 0.99
 def traced_pattern(trace, *maps, readers="thread"):
     """Return the pattern of a trace; `maps` are those of `trace --import`."""
     wanted = [parse_map(text) for text in maps]
-    found = import_rows(trace, wanted, readers=readers, sizes={})
+    found = import_rows(trace, wanted, readers=readers, sizes=local_sizes(trace, wanted))
     return Pattern(rows=found.rows, files=found.files, labelled=found.labelled, timed=found.timed)
 
 

@@ -5,6 +5,7 @@ says where the rows are from and what was left out of them.
 """
 
 import json
+import shlex
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +26,7 @@ from harness.trace.strace import OPTIONS, parse
 from harness.worker.record import FileClass
 
 SOURCE_NAME: Final = "source.json"
-RECORD: Final = f"strace {' '.join(OPTIONS[:-1]).replace('?', '')} -o LOG COMMAND"
+RECORD: Final = f"strace {shlex.join(OPTIONS)} LOG COMMAND"
 ROLES: Final = ("train", "eval", "sidecar", "checkpoint")
 _NO_LABELS: Final = "none: epochs will be how often a file was opened, phases its role"
 _NOT_PERMITTED: Final = (
@@ -92,7 +93,7 @@ def import_trace(wanted: Import, say: Callable[[str], None]) -> Path:
     trace = _read(wanted.log)
     check_log(trace.log, wanted.log, partial=wanted.partial)
     imported = import_rows(
-        trace, wanted.maps, readers=wanted.readers, sizes=_sizes_of(trace, wanted.maps)
+        trace, wanted.maps, readers=wanted.readers, sizes=local_sizes(trace, wanted.maps)
     )
     _check_data(imported, trace, wanted)
     for line in report_lines(imported):
@@ -121,6 +122,16 @@ def check_log(log: Log, path: Path, *, partial: bool) -> None:
         what = "cut off: its last line does not end"
         then = "record to the end, or take what is there with --partial"
         raise ResultError(what, where=f"{path}, line {log.lines}", then=then)
+
+
+def local_sizes(trace: Trace, maps: Sequence[Mapped]) -> dict[str, int]:
+    """Return the sizes of files that are on this machine and that no call of the trace told."""
+    paths = {one.call.path for one in trace.calls} - trace.sizes.keys()
+    found = {}
+    for path in paths:
+        if any(own.matches(path) for own in maps) and Path(path).is_file():
+            found[path] = Path(path).stat().st_size
+    return found
 
 
 def report_lines(imported: Imported) -> list[str]:
@@ -165,16 +176,6 @@ def _read(path: Path) -> Trace:
     except OSError as error:
         what = f"cannot read the log ({error.strerror})"
         raise ResultError(what, where=str(path), then=f"record by `{RECORD}`") from error
-
-
-def _sizes_of(trace: Trace, maps: Sequence[Mapped]) -> dict[str, int]:
-    """Return the sizes of files that are on this machine and that no call of the trace told."""
-    paths = {one.call.path for one in trace.calls} - trace.sizes.keys()
-    found = {}
-    for path in paths:
-        if any(own.matches(path) for own in maps) and Path(path).is_file():
-            found[path] = Path(path).stat().st_size
-    return found
 
 
 def _check_data(imported: Imported, trace: Trace, wanted: Import) -> None:

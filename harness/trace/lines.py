@@ -24,8 +24,8 @@ _EXIT: Final = re.compile(r"\+\+\+ (?:exited|killed|superseded)\b.*\+\+\+")
 _SIGNAL: Final = re.compile(r"--- .* ---|strace: .*")
 # These end a process, or are begun again by the kernel under another name.
 _NEVER_RETURN: Final = ("exit", "exit_group", "execve", "restart_syscall")
-# Unix seconds before 1973 are seconds since something else.
-_LEAST_UNIX_S: Final = 100_000_000
+# Seconds before 1973 or after 2255 are seconds since something else.
+_UNIX_S: Final = range(100_000_000, 9_000_000_000)
 
 
 class RawCall(NamedTuple):
@@ -72,10 +72,11 @@ def read_lines(lines: Iterable[str]) -> RawLog:
         if found is None or not text:
             continue
         thread = int(found["pid"] or found["number"] or 0)
-        t0_ns = _nanoseconds(found["unix"]) if found["unix"] else None
+        clock = _clock(found["unix"], found["day"])
+        t0_ns = _nanoseconds(found["unix"]) if clock == "unix" else None
         if begun := _TORN.fullmatch(text):
             torn[thread] = _Torn(number, f"{begun[1]}({begun[2]}", begun[1], t0_ns)
-            clocks.add(_clock(found["unix"], found["day"]))
+            clocks.add(clock)
             continue
         start = _Torn(number, "", "", t0_ns)
         resumed = _RESUMED.match(text)
@@ -83,7 +84,7 @@ def read_lines(lines: Iterable[str]) -> RawLog:
             start = torn.pop(thread)
             text = start.text + resumed[2]
         if whole := _WHOLE.match(text):
-            clocks.add(_clock(found["unix"], found["day"]))
+            clocks.add(clock)
             calls.append(_raw(start, number, thread, whole, text, t0_ns))
         elif _EXIT.match(text):
             exits.append((number, thread))
@@ -132,9 +133,9 @@ def _nanoseconds(text: str) -> int:
 
 
 def _clock(unix: str | None, day: str | None) -> str:
-    if unix is not None:
-        return "unix" if float(unix) >= _LEAST_UNIX_S else "other"
-    return "other" if day is not None else "none"
+    if unix is not None and int(unix.partition(".")[0]) in _UNIX_S:
+        return "unix"
+    return "none" if unix is None and day is None else "other"
 
 
 def _one_clock(clocks: set[str]) -> str:

@@ -14,6 +14,7 @@ from harness.trace.calls import Traced
 from harness.worker.record import Phase
 
 _NAME: Final = re.compile(r"(?:.*/)?rank-(\d{5})-(train|eval)-(\d{5})-(\d{5})(?:-\d+)?")
+_MOST_RANKS: Final = 65_535  # a row has 16 bits for its rank
 _PHASES: Final = {"train": Phase.TRAIN, "eval": Phase.EVAL}
 
 
@@ -52,7 +53,8 @@ def find_marks(calls: Iterable[Traced]) -> Marks:
     for number, one in enumerate(calls):
         if one.call.name != "open" or not (found := _NAME.fullmatch(one.call.path)):
             continue
-        rank = int(found[1])
+        if (rank := int(found[1])) > _MOST_RANKS:
+            continue
         marks.ranks[one.process] = rank
         marks.times[rank].append(number)
         marks.labels[rank].append(Label(_PHASES[found[2]], int(found[3]), int(found[4])))

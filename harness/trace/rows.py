@@ -22,6 +22,7 @@ _OPS: Final = {op.name.lower(): op for op in Op} | {
     "pwrite": Op.WRITE,
     "fdatasync": Op.FSYNC,
 }
+_MOST_BYTES: Final = 2**63 - 1  # more is asked for by mistake, and has 64 bits without a sign
 _ERRNO: Final = {name: number for number, name in errorcode.items()}
 _PHASES: Final = {"eval": Phase.EVAL, "checkpoint": Phase.CHECKPOINT}
 
@@ -140,7 +141,7 @@ def _row(
     call = one.call
     return (
         *(t0_ns, t1_ns, -1),  # nobody saw the processor's time
-        *(call.offset, call.requested, call.returned),
+        *(min(size, _MOST_BYTES) for size in (call.offset, call.requested, call.returned)),
         *(file, epoch, step, seat.rank, seat.loader),
         *(_OPS[call.name], kind.file_class, phase, _ERRNO.get(one.errno, 0)),
     )

@@ -9,7 +9,7 @@ import re
 from bisect import bisect_right
 from codecs import escape_decode
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from harness.trace.calls import Call, Life, Log, Trace, Traced, outcome
@@ -42,6 +42,8 @@ _AT_THE_POSITION = ("read", "readv", "write", "writev")
 _VECTORS = ("readv", "writev", "preadv", "preadv2", "pwritev", "pwritev2")
 # A number that comes again belongs to another process.
 _NEXT_LIFE = 1 << 22
+# After what begins and ends at a line comes who ends there.
+_EXITS = 2
 
 
 def parse(lines: Iterable[str]) -> Trace:
@@ -56,15 +58,20 @@ def parse(lines: Iterable[str]) -> Trace:
             for number, call in enumerate(raw)
             for stage, line in enumerate((call.begun, call.ended))
         ]
-        + [(line, 2, thread) for line, thread in exits]
+        + [(line, _EXITS, thread) for line, thread in exits]
     )
-    follower = _Follower(raw, log)
+    follower = _Follower(raw)
+    garbled = set()
     for line, stage, number in events:
-        if stage == 2:
+        if stage == _EXITS:
             follower.exit(number, line)
-        else:
+            continue
+        try:
             (follower.end if stage else follower.begin)(number, raw[number])
-    return follower.trace()
+        except (ValueError, IndexError):  # arguments that are not what such a call has
+            garbled.add(raw[number].ended + 1)
+    unreadable = tuple(sorted(garbled | set(log.unreadable)))
+    return follower.trace(replace(log, unreadable=unreadable))
 
 
 @dataclass(slots=True)
@@ -90,7 +97,6 @@ class _Follower:
     """
 
     raw: list[RawCall]
-    log: Log
     traced: dict[int, Traced] = field(default_factory=dict)
     parents: dict[int, int] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
@@ -108,17 +114,17 @@ class _Follower:
             if raw.name in _BIRTHS:
                 self._births.setdefault(raw.result, []).append(raw)
 
-    def trace(self) -> Trace:
-        """Return what was found."""
+    def trace(self, log: Log) -> Trace:
+        """Return what was found in the log."""
         return Trace(
             calls=[self.traced[number] for number in sorted(self.traced)],
             parents=self.parents,
             lives={
-                name: Life(born=line, ended=self._ended.get(name, self.log.lines))
+                name: Life(born=line, ended=self._ended.get(name, log.lines))
                 for name, line in self._born.items()
             },
             sizes=self.sizes,
-            log=self.log,
+            log=log,
         )
 
     def begin(self, number: int, raw: RawCall) -> None:

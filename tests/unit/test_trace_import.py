@@ -2,17 +2,22 @@
 
 import json
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from harness.errors import ResultError, TargetError
 from harness.patterns import read_pattern
 from harness.similarity import score
 from harness.similarity.pattern import data_rows
 from harness.trace.calls import by_thread
-from harness.trace.importing import Import, import_trace, parse_map
+from harness.trace.importing import Import, check_log, import_trace, parse_map, report_lines
 from harness.trace.readers import seats
+from harness.trace.rows import import_rows
 from harness.trace.strace import parse
 from harness.worker.record import FileClass, Op, Phase
 from tests.unit.traced_calls import run_traced
@@ -214,6 +219,52 @@ def test_no_log_and_a_taken_output_are_refused(imported, tmp_path):
     absent = Import(log=tmp_path / "absent", maps=(), output=tmp_path / "other")
     with pytest.raises(ResultError, match="cannot read the log"):
         import_trace(absent, print)
+
+
+LINES = [
+    *READ,
+    born(8, at=1),
+    *reading("/d/2_x.npy", pid=8),
+    line('openat(AT_FDCWD, "/d/3_x.npy", O_RDONLY) = 4', at=2),
+    line("lseek(4, 10, SEEK_SET) = 10", at=2),
+    line('pread64(4, ""..., 18446744073709551615, 7) = 5', at=2),
+    line('preadv2(4, [{iov_base=""..., iov_len=8}], 1, 16, 0) = 8', at=2),
+    line("dup2(4, 9) = 9", at=2),
+    line("close_range(3, ~0U, 0) = 0", at=3),
+    ended(8, at=3),
+]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_no_log_whatever_is_in_it_ends_in_a_traceback(data):
+    text = list("".join(LINES))
+    for _ in range(data.draw(st.integers(0, 6))):
+        place = data.draw(st.integers(0, len(text) - 1))
+        text[place] = data.draw(
+            st.sampled_from(["", "9", "(", ")", ", ", '"', "\n", "<", "x", "="])
+        )
+    trace = parse("".join(text).splitlines(keepends=True))
+    with suppress(ResultError):
+        check_log(trace.log, Path("log"), partial=False)
+        found = import_rows(trace, tuple(map(parse_map, MAPS)), sizes={})
+        assert len(found.rows) <= len(LINES)
+        report_lines(found)
+
+
+def test_of_odd_calls_those_that_can_be_read_are():
+    trace = parse(LINES)
+    names = [(one.call.name, one.call.offset, one.call.requested) for one in trace.calls[-5:]]
+    assert names == [
+        ("open", -1, -1),
+        ("lseek", 10, -1),
+        ("pread", 7, 2**64 - 1),
+        ("pread", 16, 8),
+        ("dup", -1, -1),
+    ]
+    assert trace.log.unreadable == (len(LINES) - 1,)
+    rows = import_rows(trace, [parse_map("*_x.npy=x")], sizes={}).rows
+    assert rows["requested"].max() == 2**63 - 1
 
 
 @pytest.mark.strace
