@@ -127,6 +127,7 @@ def said(document: Similarity) -> list[str]:
         lines.append(f"control L {control.L or 0:.4f} of {control.name}, {word} {control.limit}")
     if document.labels == "inferred":
         lines.append("epochs and phases are inferred on all sides: a recording does not have them")
+    lines += [f"notice  {notice}" for notice in document.notices]
     lines += [
         f"notice  {run.name}: {notice}"
         for runs in document.runs.values()

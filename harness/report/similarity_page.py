@@ -108,7 +108,8 @@ def _run_rows(document: Similarity) -> list[list[Any]]:
 
 
 def _notices(document: Similarity) -> list[str]:
-    found = [
+    found = [*document.notices]
+    found += [
         f"{run.name}: {notice}"
         for runs in document.runs.values()
         for run in runs

@@ -3,12 +3,15 @@
 Schema history: 1, the first.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+import numpy as np
+
 from harness.analysis.part import Part
-from harness.similarity.pattern import Pattern, Regime
+from harness.similarity.pattern import DATA_CLASSES, Pattern, Regime, moved_bytes
 from harness.similarity.score import Score, Side, digest_sides, score_sides
 from harness.similarity.series import Fidelity, compare_runs
 
@@ -84,6 +87,7 @@ class Similarity(Part, frozen=True, kw_only=True):
     regime: Regime | None
     components_used: list[str]
     labels: Literal["recorded", "inferred"]
+    notices: list[str]
     runs: dict[str, list[RunFacts]]
 
 
@@ -133,12 +137,42 @@ def compare_sides(workload: str, runs: Mapping[str, Sequence[Run]]) -> Compared:
         regime=regimes.pop() if len(regimes) == 1 else None,
         components_used=list(total.components),
         labels="recorded" if all(run.pattern.labelled for _, run in flat) else "inferred",
+        notices=unequal_cases({name: own[0] for name, own in sides.items() if name != "control"}),
         runs={
             name: [_facts(run, side) for run, side in zip(runs[name], own, strict=True)]
             for name, own in sides.items()
         },
     )
     return Compared(document=document, sides={name: tuple(own) for name, own in sides.items()})
+
+
+def unequal_cases(firsts: Mapping[str, Side]) -> list[str]:
+    """Return a sentence for each role and class of which sides read different numbers of files.
+
+    A step more or less in each epoch moves volume and more; that is no likeness of the data.
+
+    Args:
+        firsts: side -> one of its runs.
+    """
+    counts = {name: _files_read(side.pattern) for name, side in firsts.items()}
+    kinds = sorted({kind for own in counts.values() for kind in own})
+    sentences = []
+    for kind in kinds:
+        numbers = {name: own[kind] for name, own in counts.items()}
+        if len(set(numbers.values())) > 1:
+            said = ", ".join(f"{name} {number:,}" for name, number in numbers.items())
+            sentences.append(f"Different numbers of files read ({kind}): {said}.")
+    return sentences
+
+
+def _files_read(pattern: Pattern) -> Counter[str]:
+    rows = pattern.rows[moved_bytes(pattern.rows) > 0]
+    files = [pattern.files[int(number)] for number in np.unique(rows["file"])]
+    return Counter(
+        f"{file.role}, {file.file_class.name.lower()}"
+        for file in files
+        if file.file_class in DATA_CLASSES
+    )
 
 
 def _control(

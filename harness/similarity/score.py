@@ -76,7 +76,7 @@ def why_no_time(one: Pattern, other: Pattern) -> str:
     if one.regime is None or other.regime is None:
         return "the memory of a side is unknown, and with it the regime"
     if one.regime != other.regime:
-        return f"regimes differ: {one.regime} and {other.regime}"
+        return f"regimes differ: {' and '.join(sorted((one.regime, other.regime)))}"
     return ""
 
 
