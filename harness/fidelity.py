@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -61,6 +62,7 @@ def _run(options: argparse.Namespace, _: tuple[str, ...]) -> ExitCode:
     for side, own in runs.items():
         for run in own:
             check_workload(run, options.workload, is_control=side == "control")
+        check_seeds(side, own)
     compared = compare_sides(options.workload, runs)
     for line in said(compared.document):
         print(line, file=sys.stderr, flush=True)
@@ -105,6 +107,22 @@ def check_workload(run: Run, workload: str, *, is_control: bool) -> None:
         wanted = ", ".join(sorted(own.name.lower() for own in CLASSES[workload]))
         what = f"not a recording of {workload}: files of class {found}, and its are {wanted}"
         raise ResultError(what, where=run.name, then="name a recording of it, or import by --map")
+
+
+def check_seeds(side: str, runs: Sequence[Run]) -> None:
+    """Check that the runs of a side differ, or the noise of the original would seem to be none.
+
+    Raises:
+        UsageError: two of one seed, or one that is named twice.
+    """
+    for what, values in (
+        ("recording", [run.name for run in runs]),
+        ("seed", [run.seed for run in runs if run.seed is not None]),
+    ):
+        twice = [value for value, count in Counter(values).items() if count > 1]
+        if twice:
+            then = "a floor is made of runs of different seeds"
+            raise UsageError(f"one {what} twice: {twice[0]}", where=f"--{side}", then=then)
 
 
 def said(document: Similarity) -> list[str]:

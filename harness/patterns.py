@@ -51,6 +51,7 @@ def read_pattern(directory: Path) -> Run:
         name=str(directory),
         source=str(source.get("source", "rows of our ranks")),
         notices=tuple(_notices(source, result)),
+        seed=seed if isinstance(seed := _part(result, "config").get("seed"), int) else None,
     )
 
 

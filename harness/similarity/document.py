@@ -34,12 +34,13 @@ MEANING: Final = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """A pattern with a name; `source` says who recorded or planned it."""
+    """A pattern with a name; `source` says who recorded or planned it, `seed` where it is known."""
 
     pattern: Pattern
     name: str
     source: str
     notices: tuple[str, ...] = ()
+    seed: int | None = None
 
 
 class Control(Part, frozen=True, kw_only=True):

@@ -141,6 +141,12 @@ def test_sides_that_cannot_be_held_against_one_another_are_refused(runs, similar
     (tmp_path / "empty").mkdir()
     absent = [*words[:2], "--original", str(tmp_path / "empty")]
     assert refused(similarity(*absent), "no recording", "empty") is ExitCode.RESULT
+    twice = [*words[:4], *words[:4]]
+    assert refused(similarity(*twice), "one recording twice", "--reference") is ExitCode.USAGE
+    pattern, facts = volumes(SIZES, ranks=2, batch_size=2), {"config": {"seed": 7}}
+    seeds = [str(write(tmp_path / name, pattern, **facts)) for name in "ab"]
+    two = [word for own in seeds for word in ("--original", own, "--generated", own)]
+    assert refused(similarity(*two), "one seed twice: 7", "--original") is ExitCode.USAGE
     other = [*words[:2], "--original", str(write(tmp_path / "other", stream()))]
     assert refused(similarity(*other), "not a recording of imseg", "record") is ExitCode.RESULT
     own = [*words[:4], "--control", words[1]]
