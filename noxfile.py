@@ -26,6 +26,8 @@ MENU = {
         ["similarity"],
         "Hold recordings against one another: -- W --original DIR --generated DIR.",
     ),
+    "compare": (["compare"], "Compare results, or groups of repeats: -- A B."),
+    "selftest": (["selftest"], "Plant causes of slowness, and see whether the verdict finds them."),
     "clean": (["clean"], "Remove what this tool left in the engine, by label."),
 }
 for workload in WORKLOADS:

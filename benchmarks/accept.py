@@ -18,7 +18,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import compare
 import generate
+import memory
 import read
 import scale
 
@@ -136,9 +138,19 @@ def scaling(directory: Path) -> Outcome:
     return good, "; ".join(one.text() for one in every) + " (0.9)"
 
 
+def comparing(directory: Path) -> Outcome:
+    """Tell at most 1 of 15 pairs of equal groups apart, and find 3 % less bandwidth each time."""
+    shutil.rmtree(directory / "compare", ignore_errors=True)
+    found = compare.measure(
+        directory / "compare", groups=6, repeat=5, bytes_per_s=50 * 10**6, less=0.03
+    )
+    good = len(found.flagged) <= 1 and found.slower == found.groups
+    return good, f"{found.text()} (at most 1 of 15, and 6 of 6)"
+
+
 def many_files(directory: Path) -> Outcome:
     """Copy a million files in at most 11 times the time of a tenth of them."""
-    few, more = (scale.many(directory / "many", cases, 2) for cases in (50_000, 500_000))
+    few, more = scale.growth(directory / "many", 50_000, 2)
     figure = f"100,000 files {few:.0f} s, 1,000,000 {more:.0f} s: {more / few:.1f} times (11)"
     return more <= 11 * few, figure
 
@@ -180,6 +192,30 @@ def sixteen_gb(directory: Path) -> Outcome:
         f"{result['verdict']['sentence']}"
     )
     return returned == expected and min(shares) >= 0.98 and len(returned) == 5, figure
+
+
+def recording(directory: Path) -> Outcome:
+    """Record at less than 1 % of the ranks' CPU time, wherever accelerators compute."""
+    shares, failed = [], []
+    for workload, more in (("imseg", ("--buffer", "fresh")), ("bert", ()), ("dlrm", ())):
+        places = ("--data", directory / "recording", "--results", directory / "results")
+        words = ("--preset", "smoke", "--engine", "local", "--accelerators", 2, *more)
+        done = harness("benchmark", workload, *words, *places)
+        if done.returncode:
+            return False, done.stderr.splitlines()[-1]
+        cost = result_of(done)["recording"]
+        shares.append(f"{workload} {cost['share']:.2%} ({cost['ns_per_row']:,.0f} ns a row)")
+        failed += [workload] if cost["share"] >= 0.01 else []
+    return not failed, f"{', '.join(shares)} (1 %)"
+
+
+def memory_series(directory: Path) -> Outcome:
+    """Small files under limits: hits rise with memory/data, and repeat within 0.08."""
+    series = memory.measure(directory / "memory", size_bytes=10**9, repeats=3, epochs=8)
+    means = [hits.mean for hits in series]
+    good = means == sorted(means) and len(set(means)) == len(means)
+    good &= all(hits.spread <= 0.08 for hits in series)
+    return good, "; ".join(hits.text() for hits in series) + " (rising, runs within 0.08)"
 
 
 def visited_bytes(run: Path, files: dict[str, dict[str, object]]) -> list[int]:
@@ -340,10 +376,13 @@ CHECKS: dict[str, Callable[[Path], Outcome]] = {
     "cost": cost,
     "reuse": reuse,
     "reading": reading,
+    "recording": recording,
     "scaling": scaling,
     "many-files": many_files,
+    "comparing": comparing,
     "overshoot": overshoot,
     "fed": fed,
+    "memory": memory_series,
     "golden-figures": lambda _: tests("tests/unit/test_metrics.py", "tests/unit/test_losses.py"),
     "sixteen-gb": sixteen_gb,
     "calls": lambda _: tests(

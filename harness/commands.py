@@ -14,6 +14,7 @@ from dsgen.errors import ExitCode
 from dsgen.events import data_set, emit_json
 from dsgen.scale import MODES
 from dsgen.workloads import WORKLOADS
+from harness.compare.command import add_compare
 from harness.config import Config, flag_path, resolve
 from harness.dataset import (
     DataSet,
@@ -25,11 +26,13 @@ from harness.dataset import (
 from harness.engine.choose import choose_engine
 from harness.engine.client import connect
 from harness.fidelity import add_similarity_verb
-from harness.flags import add_flags
+from harness.flags import add_flags, add_options
 from harness.progress import Progress
+from harness.repeats import train_repeatedly
 from harness.report.writer import render_report
-from harness.run import generate, train
+from harness.run import generate
 from harness.scaling import layout_line, plan_scaling, scale, scaling_lines
+from harness.selftest.command import run_selftest
 from harness.setting import Setting
 from harness.system import system_facts
 from harness.target import Target, inspect_target, target_lines
@@ -79,7 +82,7 @@ def _work(steps: Sequence[str], options: argparse.Namespace, command: tuple[str,
         if "generate" in steps:
             generate(setting, data.directory)
         if "train" in steps:
-            return train(setting, data)
+            return train_repeatedly(setting, data)
         progress.end(data_set(str(data.directory)))
     return ExitCode.DONE
 
@@ -101,6 +104,18 @@ def _scale(options: argparse.Namespace, command: tuple[str, ...]) -> ExitCode:
         scale(_setting(config, target, progress, command), scaling)
         progress.end(data_set(str(scaling.directory)))
     return ExitCode.DONE
+
+
+def _selftest(options: argparse.Namespace, command: tuple[str, ...]) -> ExitCode:
+    """Plant causes, and see whether the verdict finds them."""
+    config = resolve(options.workload, options, Path.cwd())
+    target = inspect_target(config.data)
+    inspect_target(config.results)
+    with _progress(config) as progress:
+        for line in target_lines(target):
+            progress.say(line)
+        setting = _setting(config, target, progress, command)
+        return run_selftest(setting, short=options.short, times=options.times)
 
 
 def _setting(
@@ -164,6 +179,13 @@ def _clean(options: argparse.Namespace, _: tuple[str, ...]) -> ExitCode:
     return ExitCode.DONE
 
 
+def _times(text: str) -> int:
+    """Return a number of times; argparse names the function where it is none."""
+    if not text.isdecimal() or not 1 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to 1000")
+    return int(text)
+
+
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
@@ -193,9 +215,16 @@ def _parser() -> argparse.ArgumentParser:
     larger.set_defaults(run=_scale)
     add_trace_verb(verbs)
     add_similarity_verb(verbs)
+    tested = verbs.add_parser("selftest", help="plant causes, and see whether the verdict is right")
+    tested.add_argument("workload", choices=("imseg",), nargs="?", default="imseg")
+    tested.add_argument("--short", action="store_true", help="one slow storage, not three")
+    tested.add_argument("--times", type=_times, default=1, metavar="N", help="each so often")
+    add_options(tested, ("data", "results", "engine", "image_archive", "processes", "seed"))
+    tested.set_defaults(run=_selftest, preset="smoke")
     report = verbs.add_parser("report", help="make the report of a result again")
     report.add_argument("directory", type=Path)
     report.set_defaults(run=_report)
+    add_compare(verbs)
     build = verbs.add_parser("build", help="build an image")
     build.add_argument("flavour", choices=("cpu", "gpu"))
     build.set_defaults(run=_build)

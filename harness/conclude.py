@@ -12,11 +12,13 @@ import msgspec
 
 from dsgen.errors import ExitCode, FeedrateError
 from dsgen.manifest import Manifest
+from harness.analysis.ceiling import Ceiling
 from harness.analysis.recording import Status
 from harness.analysis.verdict import DEFAULT_THRESHOLD_AU
 from harness.config import Config, config_json, config_notices
-from harness.dataset import counted_or_none, reading_notices, sharing_notices
+from harness.dataset import content_crc32c, counted_or_none, reading_notices, sharing_notices
 from harness.errors import ResultError, StopRequested
+from harness.profiles import declared_means
 from harness.recordings import read_recording
 from harness.report.writer import render_report
 from harness.result import Result, RunFacts, build_result, write_result
@@ -45,6 +47,7 @@ def conclude(
     run_id: str,
     started: datetime,
     ending: Ending,
+    ceiling: Ceiling | None = None,
 ) -> Result:
     """Write config.json, system.json and result.json into the run's directory."""
     config = setting.config
@@ -70,6 +73,9 @@ def conclude(
         threshold_au=config.require_au or DEFAULT_THRESHOLD_AU,
         warmup_epochs=config.warmup_epochs,
         cache=config.cache,
+        repeat=setting.repeat,
+        ceiling=ceiling,
+        steps_s=_steps_s(config),
     )
     for name, content in (("config.json", facts.config), ("system.json", system)):
         (partial / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -127,6 +133,7 @@ def _dataset_facts(manifest: Manifest, directory: Path) -> dict[str, Any]:
         },
         "allocation": asdict(manifest.allocation),
         "manifest_crc32c": manifest.crc32c,
+        "content_crc32c": content_crc32c(manifest),
     }
 
 
@@ -154,6 +161,14 @@ def _emulation(config: Config, step_time: StepTime) -> dict[str, Any]:
     }
 
 
+def _steps_s(config: Config) -> tuple[float | None, ...]:
+    if config.device is None:
+        return ()
+    return declared_means(
+        config.device, config.accelerators, config.batch_size, extrapolate=config.extrapolated
+    )
+
+
 def _warnings(setting: Setting, manifest: Manifest, ending: Ending) -> Sequence[str]:
     warnings = [
         *config_notices(setting.config),
@@ -169,5 +184,5 @@ def _warnings(setting: Setting, manifest: Manifest, ending: Ending) -> Sequence[
     if setting.target.byte_source == "none":
         warnings.append(f"Bytes from the device are unknown: {setting.target.byte_source_reason}.")
     if ending.error is not None:
-        warnings.append(f"The run failed: {ending.error}")
+        warnings.insert(0, f"The run failed: {ending.error}")
     return warnings

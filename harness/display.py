@@ -7,6 +7,7 @@ from typing import Final, Protocol, Self, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Column
 from rich.text import Text
 
 from harness.pace import Pace
@@ -83,10 +84,14 @@ class BarDisplay:
     def __init__(self, stream: TextIO) -> None:
         # A thread of rich's own would be forked into the processes that the harness starts.
         self._progress = Progress(
-            BarColumn(bar_width=24),
-            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=16),
+            # What is waited for is longer than a line, and the end of it tells for how long.
+            TextColumn(
+                "{task.description}", markup=False, table_column=Column(overflow="fold", ratio=1)
+            ),
             console=Console(file=stream, force_terminal=True),
             auto_refresh=False,
+            expand=True,
             redirect_stdout=False,  # it would come out at our stream
         )
         self._tasks: dict[str, TaskID] = {}

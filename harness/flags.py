@@ -1,6 +1,7 @@
 """The flags of every verb that runs a workload: one for each option, and what brings in files."""
 
 import argparse
+from collections.abc import Iterable
 from typing import Any, Final
 
 from harness.options import Layer, Problem, option_types
@@ -36,13 +37,16 @@ _FLAGS: Final[dict[str, tuple[str | None, str]]] = {
     "buffer": ("fresh|reuse", "allocate for each file as the reference does, or keep buffers"),
     "cache": ("cold|once|warm|asis", "evict before every epoch, before the run, fill, or leave"),
     "checkpoint_bytes": ("SIZE", "of the checkpoint"),
-    "memory": ("SIZE|none", "limit of the whole job, page cache included"),
+    "memory": ("SIZE|none", "limit of the training, page cache included"),
     "engine": ("auto|docker|local", "containers, or plain processes"),
     "image_archive": ("FILE|none", "base image, where no registry can be reached"),
+    "repeat": ("N", "runs, with seeds SEED, SEED+1, ... of order and step times; one data set"),
     "require_steps": ("N", "of an epoch at least, or the data set is refused"),
     "require_memory_times": ("X", "training data of at least X times the memory, or it is refused"),
     "require_au": ("X|none", "exit with 20 when AU is below X (0 to 1)"),
     "max_duration": ("SECONDS|none", "end training with exit code 10 after so long"),
+    "ceiling": ("true|false", "measure afterwards what this client does over cached data"),
+    "stall": ("SECONDS|none", "end training with exit code 10 when nothing moves for so long"),
     "extrapolate": (None, "use the profile outside the range it was measured in"),
     "dry_run": (None, "say what would be done, and stop"),
     "json": (None, "events as JSON lines on standard output"),
@@ -60,8 +64,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     files.add_argument(
         "--set", metavar="KEY=VALUE", action="append", help="one option by its name; repeatable"
     )
+    add_options(parser, _FLAGS)
+
+
+def add_options(parser: argparse.ArgumentParser, keys: Iterable[str]) -> None:
+    """Add the flags of these options alone."""
     options = parser.add_argument_group("options (defaults in feedrate.toml)")
-    for key, (metavar, text) in _FLAGS.items():
+    for key in keys:
+        metavar, text = _FLAGS[key]
         flag = f"--{key.replace('_', '-')}"
         # None tells "not given" from a value, also for switches: defaults live in the file.
         if metavar is None:

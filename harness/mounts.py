@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final, Literal
 
-ByteSource = Literal["proc", "none"]
+ByteSource = Literal["proc", "nfs-mountstats", "lustre-osc", "none"]
 
 # No page of these can be dropped: the page cache is where the data is.
 _MEMORY: Final = frozenset({"tmpfs", "ramfs", "hugetlbfs", "devtmpfs"})
@@ -15,9 +15,12 @@ _NOWAIT: Final = frozenset({"ext3", "ext4", "xfs", "btrfs", "f2fs"})
 _UNCOUNTED: Final = {
     "overlay": "overlay: the storage below it is not known",
     "zfs": "ZFS reads in threads of its own, which no process is charged for",
-    "nfs": "NFS: counting by mountstats is not implemented",
-    "nfs4": "NFS: counting by mountstats is not implemented",
-    "lustre": "Lustre: counting by llite statistics is not implemented",
+}
+# What llite counts on Lustre are the bytes that read calls returned, from memory too.
+_COUNTED_BY_CLIENT: Final[dict[str, ByteSource]] = {
+    "nfs": "nfs-mountstats",
+    "nfs4": "nfs-mountstats",
+    "lustre": "lustre-osc",
 }
 
 
@@ -39,7 +42,8 @@ class Traits:
     Args:
         evictable: posix_fadvise(DONTNEED) drops its cached pages.
         residency_trusted: preadv2(RWF_NOWAIT) tells whether a page is in memory.
-        byte_source: where bytes from the device are counted; `proc` is /proc/PID/io.
+        byte_source: where bytes from the device are counted; `proc` is /proc/PID/io, the others
+            count for all processes of this host.
         byte_source_reason: why nowhere, empty otherwise.
     """
 
@@ -93,18 +97,19 @@ def traits_of(file_system: str, *, has_block_device: bool) -> Traits:
     ZFS keeps data in a cache of its own, which DONTNEED does not reach.
     """
     in_memory = file_system in _MEMORY
+    source = _COUNTED_BY_CLIENT.get(file_system, "proc")
     reason = ""
     if in_memory:
         reason = f"{file_system} is memory: there is no device"
     elif file_system in _UNCOUNTED:
         reason = _UNCOUNTED[file_system]
     # A FUSE daemon reads on behalf of others, and is charged for it.
-    elif file_system.startswith("fuse") or not has_block_device:
+    elif file_system.startswith("fuse") or (source == "proc" and not has_block_device):
         reason = f"{file_system}: no block device that this process is charged for"
     return Traits(
         evictable=not in_memory and file_system != "zfs",
         residency_trusted=file_system in _NOWAIT,
-        byte_source="none" if reason else "proc",
+        byte_source="none" if reason else source,
         byte_source_reason=reason,
     )
 

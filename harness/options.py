@@ -59,10 +59,13 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     memory_bytes: Count | None
     engine: Literal["auto", "docker", "local"]
     image_archive: Path | None
+    repeat: Count
     require_steps: CountOrZero
     require_memory_times: Annotated[float, Meta(ge=0)]
     require_au: Annotated[float, Meta(gt=0, le=1)] | None
     max_duration_s: Annotated[float, Meta(gt=0)] | None
+    ceiling: bool
+    stall_s: Annotated[float, Meta(gt=0)] | None
     extrapolate: bool
     dry_run: bool
     json: bool
@@ -75,6 +78,7 @@ _FIELDS: Final = {
     "size": "size_bytes",
     "memory": "memory_bytes",
     "max_duration": "max_duration_s",
+    "stall": "stall_s",
 }
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from dsgen.size import format_size
+from harness.analysis.wording import percent
 
 # Nothing is known of a rate before.
 _SHORTEST_S: Final = 1e-3
@@ -18,16 +19,27 @@ class Pace:
         fraction: done, 0 to 1.
         bytes_per_s: None while it is not known.
         left_s: seconds to the end at this rate; None while it is not known.
+        au: of the steps so far, 0 to 1; None where there is none.
+        waits: what is waited for, where nothing moves.
     """
 
     label: str
     fraction: float
     bytes_per_s: float | None
     left_s: float | None
+    au: float | None = None
+    waits: str | None = None
 
     def text(self) -> str:
-        """Return one line: label, percent, rate, time left; what is unknown is not said."""
+        """Return one line: label, percent, AU, rate, time left; what is unknown is not said.
+
+        Where nothing moves a rate would be of what was, and there is no telling how long it takes.
+        """
         parts = [f"{self.label} {format_percent(self.fraction)}"]
+        if self.waits is not None:
+            return f"{parts[0]}, nothing moves: {self.waits}"
+        if self.au is not None:
+            parts.append(f"AU {percent(self.au)}")
         if self.bytes_per_s is not None:
             parts.append(format_rate(self.bytes_per_s))
         if self.left_s is not None and self.fraction < 1:

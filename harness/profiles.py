@@ -110,6 +110,20 @@ def step_time(
     return StepTime(mean_s=mean_s, sd_s=max(0.0, sd_s))
 
 
+def declared_means(
+    profile: Profile, accelerators: int, batch_size: int, *, extrapolate: bool
+) -> tuple[float | None, ...]:
+    """Return the mean step in seconds for 1, 2, ... `accelerators`; None outside the range."""
+
+    def mean_s(count: int) -> float | None:
+        try:
+            return step_time(profile, count, batch_size, extrapolate=extrapolate).mean_s
+        except ConfigError:
+            return None
+
+    return tuple(mean_s(count) for count in range(1, accelerators + 1))
+
+
 def range_text(profile: Profile) -> str:
     """Return the range a profile was measured in, as a sentence says it."""
     if profile.accelerators is None:

@@ -27,7 +27,11 @@ class ProgressEvent(msgspec.Struct, frozen=True, tag_field="kind", tag="progress
 
 
 class TrainEvent(msgspec.Struct, frozen=True, tag_field="kind", tag="train"):
-    """Where training stands; `bytes` and `elapsed_s` are totals since it began."""
+    """Where training stands; `bytes` and `elapsed_s` are totals since it began.
+
+    `au` and `bytes_per_s` are those of the steps so far, by the definitions of a result; None
+    before there are any. `waits` is what is waited for, once nothing has moved for a while.
+    """
 
     epoch: Total
     epochs: Total
@@ -36,6 +40,9 @@ class TrainEvent(msgspec.Struct, frozen=True, tag_field="kind", tag="train"):
     phase: str
     bytes: Total
     elapsed_s: Seconds
+    au: Annotated[float, Meta(ge=0, le=1e3)] | None = None
+    bytes_per_s: Annotated[float, Meta(ge=0, le=1e18)] | None = None
+    waits: str | None = None
 
 
 class NoticeEvent(msgspec.Struct, frozen=True, tag_field="kind", tag="notice"):
@@ -131,7 +138,8 @@ class Progress:
             case NoticeEvent(text=text):
                 self.say(text)
             case TrainEvent():
-                self._display.show("train", train_pace(event), (event.epoch, event.phase))
+                mark = (event.epoch, event.phase, event.waits is None)
+                self._display.show("train", train_pace(event), mark)
             case ProgressEvent():
                 pace = self._byte_pace(event)
                 self._display.show(event.task, pace, int(pace.fraction * 10))
@@ -192,6 +200,9 @@ def train_pace(event: TrainEvent) -> Pace:
     return Pace(
         label=f"{where} step {event.step}/{event.steps}" if event.steps else where,
         fraction=min(1.0, fraction),
-        bytes_per_s=rate(event.bytes, event.elapsed_s),
+        # Before the first step has ended there are bytes, but no window that they belong to.
+        bytes_per_s=event.bytes_per_s or rate(event.bytes, event.elapsed_s),
         left_s=time_left(min(1.0, fraction), 1.0, event.elapsed_s),
+        au=event.au,
+        waits=event.waits,
     )

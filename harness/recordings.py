@@ -6,7 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from harness.analysis.recording import DataFile, Eviction, Recording, Records, WorkerFacts
+from harness.analysis.recording import (
+    DataFile,
+    Eviction,
+    MachineWindow,
+    Recording,
+    Records,
+    SourceCount,
+    WorkerFacts,
+)
 from harness.errors import ResultError
 from harness.worker.record import ROW, STEP, WINDOW, FileClass
 
@@ -114,7 +122,13 @@ def _worker_facts(document: dict[str, Any], path: Path) -> WorkerFacts:
         return WorkerFacts(
             status=document["status"],
             evictions=tuple(Eviction(**eviction) for eviction in document["evictions"]),
+            machine=tuple(MachineWindow(**one) for one in document.get("machine", ())),
+            planted=document.get("planted"),
+            counts=tuple(SourceCount(**count) for count in document.get("counts", ())),
+            uncounted=document.get("uncounted", {}),
+            memory=document.get("memory"),
             tensorflow=document.get("tensorflow"),
+            recording=document.get("recording"),
             bytes=document.get("bytes", "recorded"),
             other={name: document.get(name) for name in _OTHER},
             **known,

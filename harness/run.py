@@ -4,9 +4,10 @@ import secrets
 import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from dsgen import events
 from dsgen.directory import check_complete
@@ -14,16 +15,21 @@ from dsgen.errors import ExitCode, FeedrateError
 from dsgen.manifest import Manifest, read_manifest
 from dsgen.signals import STOPPING
 from dsgen.size import format_size
+from harness.analysis.ceiling import Ceiling, no_ceiling
+from harness.analysis.cost import cost_words
+from harness.ceiling import measure_ceiling
 from harness.conclude import Ending, conclude, conclude_report
-from harness.config import Config
 from harness.dataset import DataSet
 from harness.engine import Job, JobExit, Mount
 from harness.errors import JobError, ResultError, StopRequested, TargetError
 from harness.result import RESULT_NAME, Result
 from harness.setting import Setting
 from harness.target import create_directory, inspect_target
-from harness.training import worker_spec
+from harness.training import spec_here, worker_spec
 from harness.worker.training import recording_bytes
+
+# The worker itself ends at its limit, and says what it waited for. This is for one that cannot.
+_LIMIT_GRACE_S: Final = 30.0
 
 
 def generate(setting: Setting, directory: Path) -> None:
@@ -71,7 +77,6 @@ def make(
         arguments=tuple(words),
         mounts=(*(Mount(path=path, read_only=True) for path in inputs), Mount(path=directory)),
         log=log,
-        memory_bytes=config.memory_bytes,
     )
     check_exit(setting, job, setting.engine.run(job, setting.progress.line), log)
 
@@ -92,35 +97,43 @@ def train(setting: Setting, data: DataSet) -> ExitCode:
     manifest = data.manifest or read_manifest(directory)
     if manifest.crc32c is not None:
         check_complete(manifest, directory)
-    _check_room(setting.config, manifest, directory)
+    _check_room(setting, manifest, directory)
     started = datetime.now(UTC)
     run_id = f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-    home = setting.config.results / setting.config.workload
+    home = setting.home
     partial = home / f".{run_id}.partial"
     # `steps` at once: a run that fails before its first epoch has no rows, but a reason to tell.
     for name in ("logs", "steps"):
         create_directory(partial / name)
-    ending = _run_ranks(setting, directory, partial, home / run_id)
+    ending = run_ranks(setting, directory, partial, home / run_id)
+    ending, ceiling = _ceiling(setting, directory, partial, ending)
     # Nothing of this may be cut short: it ends by itself in a moment, whoever asks it to stop.
     with _undisturbed():
         try:
-            result = conclude(setting, manifest, directory, partial, run_id, started, ending)
+            result = conclude(
+                setting, manifest, directory, partial, run_id, started, ending, ceiling
+            )
             partial.rename(home / run_id)
         except (OSError, ResultError) as error:
             setting.progress.say(f"no result: what is in {partial} can be removed")
             raise _unwritten(ending, partial, error) from error
         result, ending = conclude_report(result, home / run_id, ending)
     path = home / run_id / RESULT_NAME
+    if result.recording is not None:
+        setting.progress.say(f"recording took {cost_words(result.recording)}")
     setting.progress.say(result.verdict.sentence)
     setting.progress.end(events.result(str(path), result.exit_code))
     _raise_again(ending, result, path)
     return ExitCode(result.exit_code)
 
 
-def _check_room(config: Config, manifest: Manifest, directory: Path) -> None:
+def _check_room(setting: Setting, manifest: Manifest, directory: Path) -> None:
     """Refuse to start what could not be recorded."""
-    spec = worker_spec(config, directory, config.results)
-    needed_bytes = recording_bytes(spec, manifest)
+    config = setting.config
+    spec = worker_spec(config, directory, config.results, order_seed=setting.order_seed)
+    # Those of a group all at once: the first are of less use without the last.
+    runs = 1 if setting.repeat is None else setting.repeat.of - setting.repeat.index + 1
+    needed_bytes = recording_bytes(spec, manifest) * runs
     room = inspect_target(config.results)
     # A file system that does not say how large it is does not say what is free, either.
     if room.total_bytes and room.free_bytes < needed_bytes:
@@ -158,18 +171,22 @@ def check_exit(setting: Setting, job: Job, ended: JobExit, log: Path) -> None:
 
     `log` is where its log will lie when the message is read.
     """
-    if ended.code == 0 and not ended.out_of_memory:
+    if ended.code == 0 and not ended.out_of_memory and not ended.timed_out:
         return
     said = setting.progress.last_error
+    if ended.left_behind:
+        setting.progress.say(ended.left_behind)
     where = f"{job.name}, log {log}"
     if ended.out_of_memory:
         limit = format_size(job.memory_bytes) if job.memory_bytes else "the machine's"
         then = "give it more by --memory, or fewer accelerators or loader workers"
         what = f"out of memory (limit {limit})"
         raise JobError(ExitCode.OUT_OF_MEMORY, what, where=where, then=then)
+    if said is not None and said.exit_code is ExitCode.STALLED:
+        raise JobError(said.exit_code, said.text)
     if ended.timed_out:
         then = "raise --max-duration"
-        what = f"stopped at its time limit of {job.timeout_s:g} s"
+        what = f"stopped at its time limit, {job.timeout_s:g} s after its start"
         raise JobError(ExitCode.STALLED, what, where=where, then=then)
     if said is not None:
         raise JobError(said.exit_code, said.text)
@@ -193,10 +210,10 @@ def _next_step(code: int) -> str:
     return "see the log, and report it where that does not explain it"
 
 
-def _run_ranks(setting: Setting, directory: Path, partial: Path, final: Path) -> Ending:
+def run_ranks(setting: Setting, directory: Path, partial: Path, final: Path) -> Ending:
     """Train, and return how it ended, whatever it was: the result tells of it."""
     try:
-        job = _training_job(setting.config, directory, partial)
+        job = _training_job(setting, directory, partial)
         ended = setting.engine.run(job, setting.progress.line)
         check_exit(setting, job, ended, final / job.log.relative_to(partial))
     except FeedrateError as error:
@@ -206,10 +223,24 @@ def _run_ranks(setting: Setting, directory: Path, partial: Path, final: Path) ->
     return Ending()
 
 
-def _training_job(config: Config, directory: Path, partial: Path) -> Job:
-    spec = partial / "spec.json"
+def _ceiling(
+    setting: Setting, directory: Path, partial: Path, ending: Ending
+) -> tuple[Ending, Ceiling]:
+    """Measure what the client could do; who stops this has a whole run all the same."""
+    if ending.status != "ok":
+        return ending, no_ceiling("the run did not end well")
     try:
-        spec.write_text(worker_spec(config, directory, partial).to_json(), encoding="utf-8")
+        return ending, measure_ceiling(setting, directory, partial)
+    except StopRequested as stop:
+        return Ending(exit_code=stop.exit_code, stop=stop), no_ceiling("stopped")
+
+
+def _training_job(setting: Setting, directory: Path, partial: Path) -> Job:
+    config, spec = setting.config, partial / "spec.json"
+    limit_s = config.max_duration_s
+    order = replace(spec_here(setting, directory, partial), planted=setting.planted)
+    try:
+        spec.write_text(order.to_json(), encoding="utf-8")
     except OSError as error:
         then = "free space, or name another --results"
         raise ResultError(f"cannot write ({error.strerror})", where=str(spec), then=then) from error
@@ -223,13 +254,16 @@ def _training_job(config: Config, directory: Path, partial: Path) -> Job:
         mounts=tuple(mounts),
         log=partial / "logs" / "worker.log",
         memory_bytes=config.memory_bytes,
-        timeout_s=config.max_duration_s,
+        read_limits=setting.read_limits,
+        timeout_s=limit_s and limit_s + _LIMIT_GRACE_S,
+        is_over=lambda: setting.progress.last_error is not None,
     )
 
 
 def _raise_again(ending: Ending, result: Result, path: Path) -> None:
     if ending.stop is not None:
-        left = f"stopped; the interrupted result is {path}"
+        kind = "interrupted " if result.status == "interrupted" else ""
+        left = f"stopped; the {kind}result is {path}"
         raise StopRequested(ending.stop.signal_number, left=left) from ending.stop
     if ending.error is not None:
         raise ending.error

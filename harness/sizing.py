@@ -2,13 +2,15 @@
 
 import math
 
-import psutil
+import msgspec
 
 from dsgen.errors import DataSetError
 from dsgen.layout import COUNTED
 from dsgen.manifest import Manifest
 from dsgen.size import format_size
 from harness.config import Config
+from harness.dataset import planned_manifest
+from harness.limit import expected_memory
 
 _GB = 10**9
 # Steps of an epoch are whole ones, and ranks have unequal shares.
@@ -30,6 +32,9 @@ def check_size(config: Config, manifest: Manifest, steps: int | None = None) -> 
     if not problems:
         return
     enough = math.ceil(_enough_bytes(config, manifest) / _GB)
+    # A data set of a sample or two does not have the shares of a larger one.
+    planned = planned_manifest(msgspec.structs.replace(config, size_bytes=enough * _GB))
+    enough = max(enough, math.ceil(_enough_bytes(config, planned) / _GB))
     then = f"use --size {enough}GB or more"
     if 0 < config.steps < config.require_steps:
         then = "leave --steps out"
@@ -78,7 +83,7 @@ def _memories_bytes(config: Config) -> float:
 
 
 def _memory_bytes(config: Config) -> int:
-    return config.memory_bytes or psutil.virtual_memory().total
+    return expected_memory(config).bytes
 
 
 def _train_bytes(manifest: Manifest) -> int:

@@ -14,7 +14,11 @@ from harness.options import PLAIN_ADVICE, is_plain
 
 _MOUNTINFO: Final = Path("/proc/self/mountinfo")
 _SYSFS: Final = Path("/sys")
-_COUNTERS: Final[dict[ByteSource, str]] = {"proc": "/proc/PID/io"}
+_COUNTERS: Final[dict[ByteSource, str]] = {
+    "proc": "/proc/PID/io",
+    "nfs-mountstats": "/proc/self/mountstats, for all of this host",
+    "lustre-osc": "Lustre's osc.*.stats, for all of this host",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,6 +28,7 @@ class Target:
     Args:
         path: absolute, without links; it may not exist yet.
         device: whole disk, such as `/dev/vda`, or what the mount names as its source.
+        device_number: of the whole disk, `MAJOR:MINOR`.
         free_bytes: to this user.
         free_inodes: to this user; None where the file system counts none.
         scheduler, rotational, read_ahead_kb: as the kernel says; a virtual disk may be anything.
@@ -35,6 +40,7 @@ class Target:
     file_system: str | None
     mount_options: tuple[str, ...]
     device: str | None
+    device_number: str | None
     total_bytes: int
     free_bytes: int
     free_inodes: int | None
@@ -156,6 +162,7 @@ def _inspect(path: Path, existing: Path) -> Target:
         file_system=file_system,
         mount_options=mount.options if mount else (),
         device=f"/dev/{disk.name.replace('!', '/')}" if disk else _source(mount),
+        device_number=_read(disk / "dev") if disk else None,
         total_bytes=space.f_blocks * space.f_frsize,
         # f_bavail, not f_bfree: blocks reserved for root are not ours.
         free_bytes=space.f_bavail * space.f_frsize,

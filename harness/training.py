@@ -7,8 +7,10 @@ from harness.analysis.verdict import LOW_DEMAND_BYTES_PER_S
 from harness.analysis.wording import rate
 from harness.config import Config, config_notices
 from harness.dataset import DataSet, planned_manifest, reading_notices
+from harness.limit import memory_lines
+from harness.setting import Setting
 from harness.sizing import check_size
-from harness.worker.spec import WorkerSpec
+from harness.worker.spec import ByteSource, WorkerSpec
 from harness.worker.training import plan
 from harness.worker.workload import Reading
 
@@ -17,8 +19,19 @@ _PREPARED: Final = (
 )
 
 
-def worker_spec(config: Config, directory: Path, out: Path) -> WorkerSpec:
-    """Return what the worker is to do, from the configuration."""
+def worker_spec(
+    config: Config,
+    directory: Path,
+    out: Path,
+    *,
+    order_seed: int | None = None,
+    byte_source: ByteSource = "none",
+    group_device: str | None = None,
+) -> WorkerSpec:
+    """Return what the worker is to do, from the configuration and what is known of the target.
+
+    `order_seed` is of what differs between repeats; the configured one by default.
+    """
     return WorkerSpec(
         workload=config.workload,
         data_dir=str(directory),
@@ -33,7 +46,7 @@ def worker_spec(config: Config, directory: Path, out: Path) -> WorkerSpec:
         steps=config.steps,
         pipelines=config.pipelines,
         loader=config.loader,
-        seed=config.seed,
+        seed=config.seed if order_seed is None else order_seed,
         eval_from=config.eval_from,
         eval_every=config.eval_every,
         loader_workers=config.loader_workers,
@@ -43,6 +56,26 @@ def worker_spec(config: Config, directory: Path, out: Path) -> WorkerSpec:
         cache=config.cache,
         step_time=config.step_time,
         evaluation_case_s=config.device.evaluation_case_s if config.device else None,
+        warmup_epochs=config.warmup_epochs,
+        stall_s=config.stall_s,
+        max_duration_s=config.max_duration_s,
+        byte_source=byte_source,
+        group_device=group_device,
+        memory_bytes=config.memory_bytes,
+    )
+
+
+def spec_here(setting: Setting, directory: Path, out: Path) -> WorkerSpec:
+    """Return what the worker is to do on this target, by this engine."""
+    # Only a container's group has the ranks to itself.
+    device = setting.target.device_number if setting.engine.name == "docker" else None
+    return worker_spec(
+        setting.config,
+        directory,
+        out,
+        order_seed=setting.order_seed,
+        byte_source=setting.target.byte_source,
+        group_device=device,
     )
 
 
@@ -52,6 +85,7 @@ def training_lines(config: Config, data: DataSet) -> list[str]:
     Raises:
         DataSetError: the data set, or the one that will be made, does not suit the training.
         UsageError: an option that this data set does not have.
+        MemoryShortError: the ranks do not fit into the memory limit.
     """
     spec = worker_spec(config, data.directory, config.results)
     manifest = data.manifest or planned_manifest(config)
@@ -63,7 +97,11 @@ def training_lines(config: Config, data: DataSet) -> list[str]:
         f"train   {_accelerators(config)}, batch {config.batch_size} each{by}, "
         f"{config.epochs} epochs of {reading.steps_per_epoch} steps, cache {config.cache}"
     ]
+    if config.repeat > 1:
+        seeds = f"{config.seed} to {config.seed + config.repeat - 1}"
+        lines.append(f"        {config.repeat} runs, seeds {seeds} of order and step times")
     lines += _demand_lines(config, reading) if reading.computes else [_PREPARED]
+    lines += memory_lines(config, spec, reading)
     return [*lines, *config_notices(config), *reading_notices(config, manifest)]
 
 
@@ -79,7 +117,7 @@ def _demand_lines(config: Config, reading: Reading) -> list[str]:
     step_s = config.step_time.mean_s
     need = reading.sample_bytes * config.batch_size * config.accelerators / step_s
     low = ", which cannot test bandwidth" if need < LOW_DEMAND_BYTES_PER_S else ""
-    least = _duration(config.epochs * reading.steps_per_epoch * step_s)
+    least = _duration(config.repeat * config.epochs * reading.steps_per_epoch * step_s)
     return [f"        asks for {rate(need)}{low}; takes {least} at least"]
 
 

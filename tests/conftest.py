@@ -4,9 +4,12 @@ import os
 import shutil
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.rest import check_rest
 
 # Under nohup a hang-up is ignored, and stays so in what tests start, who want to see it heeded.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
@@ -49,9 +52,14 @@ def reflink_lack():
     return root_lack()
 
 
+def fuse_lack():
+    return root_lack() if Path("/dev/fuse").exists() else "there is no /dev/fuse"
+
+
 LACKS = {
     "engine": engine_lack,
     "browser": browser_lack,
+    "fuse": fuse_lack,
     "reflink": reflink_lack,
     "root": root_lack,
     "strace": strace_lack,
@@ -71,6 +79,15 @@ def pytest_collection_modifyitems(config, items):
         for item in marked:
             item.add_marker(pytest.mark.skip(reason=reason))
     config.stash[LEFT_OUT] = left_out
+
+
+@pytest.fixture(autouse=True)
+def rest(request):
+    """Look, after each test, at every run that it left: no time of its ranks is unexplained."""
+    place = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
+    yield
+    if place is not None:
+        check_rest(place)
 
 
 LEFT_OUT = pytest.StashKey[list[str]]()

@@ -18,8 +18,8 @@ class Causes:
     """Lost time in accelerator-ns: windows minus declared times, over all ranks.
 
     `storage_wait` + `client_cpu` + `emulator` + `other` = `lost`. `straggler_ns` is what would be
-    saved if `straggler_rank` were never last, the best single rank to leave out. `steps` is how
-    many steps say so.
+    saved if `straggler_rank` were never last, the best single rank to leave out; it was last in
+    `straggler_steps` of `steps`.
     """
 
     lost_ns: int
@@ -29,6 +29,7 @@ class Causes:
     other_ns: int
     straggler_rank: int | None
     straggler_ns: int
+    straggler_steps: int
     steps: int
 
     @property
@@ -70,6 +71,7 @@ def find_causes(
         other_ns=lost - storage - client - emulator,
         straggler_rank=worst,
         straggler_ns=0 if worst is None else ranks * int(saved[worst]),
+        straggler_steps=0 if worst is None else sum(_last_times(epoch, worst) for epoch in kept),
         steps=sum(epoch.steps.shape[1] - 1 for epoch in kept),
     )
 
@@ -93,3 +95,8 @@ def _saved_without_ns(epoch: Epoch) -> NDArray[np.int64]:
         ordered = np.sort(arrivals, axis=0)
         np.add.at(saved, np.argmax(arrivals, axis=0), ordered[-1] - ordered[-2])
     return saved
+
+
+def _last_times(epoch: Epoch, rank: int) -> int:
+    arrivals = epoch.steps["compute_end_ns"][:, 1:]
+    return int((np.argmax(arrivals, axis=0) == rank).sum())

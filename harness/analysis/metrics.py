@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from harness.analysis.counted import NOTHING_COUNTED, Counted
 from harness.analysis.distribution import Distribution, distribution
 from harness.analysis.epoch import Epoch, measured
 from harness.analysis.part import Part
@@ -80,12 +81,14 @@ class Metrics(Part, frozen=True, kw_only=True):
     bytes: Volume
 
 
-def compute_metrics(epochs: tuple[Epoch, ...], *, byte_source: str) -> Metrics:
+def compute_metrics(
+    epochs: tuple[Epoch, ...], *, byte_source: str, counted: Counted = NOTHING_COUNTED
+) -> Metrics:
     """Return the figures of a run; null wherever a division would be by nothing."""
     kept = measured(epochs)
     windows = [epoch.windows for epoch in kept if epoch.windows is not None]
     wall_ns = sum(epoch.window_ns for epoch in kept)
-    total = volume(windows, byte_source=byte_source)
+    total = volume(windows, byte_source=byte_source, counted=counted)
     samples = sum(int(rows["samples"].sum()) for rows in windows)
     return Metrics(
         au=_au(epochs, kept, wall_ns),
@@ -98,7 +101,9 @@ def compute_metrics(epochs: tuple[Epoch, ...], *, byte_source: str) -> Metrics:
     )
 
 
-def epoch_facts(epoch: Epoch, *, byte_source: str) -> EpochFacts:
+def epoch_facts(
+    epoch: Epoch, *, byte_source: str, counted: Counted = NOTHING_COUNTED
+) -> EpochFacts:
     """Return what a result says of one epoch."""
     windows = epoch.windows
     return EpochFacts(
@@ -109,7 +114,9 @@ def epoch_facts(epoch: Epoch, *, byte_source: str) -> EpochFacts:
         samples=None if windows is None else int(windows["samples"].sum()),
         window_ns=epoch.window_ns if epoch.step_count else None,
         declared_ns=epoch.declared_ns,
-        bytes=None if windows is None else volume([windows], byte_source=byte_source),
+        bytes=None
+        if windows is None
+        else volume([windows], byte_source=byte_source, counted=counted),
     )
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from harness.analysis.cost import COST_LIMIT, cost_words, recording_cost
 from harness.analysis.epoch import Epoch, measured
 from harness.analysis.recording import Recording, WorkerFacts
 from harness.analysis.selfcheck import REST_LIMIT, SelfCheck
@@ -15,6 +16,7 @@ FEW_STEPS = 5
 def notices_of(recording: Recording, epochs: tuple[Epoch, ...], check: SelfCheck) -> list[str]:
     """Return the warnings that the recording itself gives reason for."""
     return [
+        *_about_planted(recording.worker),
         *check.problems,
         *_about_epochs(epochs),
         *_about_ranks(recording),
@@ -22,7 +24,16 @@ def notices_of(recording: Recording, epochs: tuple[Epoch, ...], check: SelfCheck
         *_about_evictions(recording.worker),
         *_about_tensorflow(recording.worker),
         *_about_bytes(recording.worker),
+        *_about_cost(recording),
     ]
+
+
+def _about_planted(worker: WorkerFacts) -> list[str]:
+    planted = {name: value for name, value in (worker.planted or {}).items() if value is not None}
+    if not planted:
+        return []
+    named = ", ".join(f"{name} {value}" for name, value in planted.items())
+    return [f"this run was made slow on purpose, to test the verdict: {named}"]
 
 
 def _about_epochs(epochs: tuple[Epoch, ...]) -> list[str]:
@@ -78,6 +89,13 @@ def _about_bytes(worker: WorkerFacts) -> list[str]:
         "bytes are inferred from the kernel's count, because tf.data reads by calls of its own; a "
         "wait for its batch is told as waiting for storage, and may as well be its own work"
     ]
+
+
+def _about_cost(recording: Recording) -> list[str]:
+    cost = recording_cost(recording)
+    if cost.share is None or cost.share <= COST_LIMIT:
+        return []
+    return [f"recording took {cost_words(cost)}; its calls are small, and reading costs less CPU"]
 
 
 def _about_evictions(worker: WorkerFacts) -> list[str]:

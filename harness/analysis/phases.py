@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from harness.analysis.counted import NOTHING_COUNTED, Counted
 from harness.analysis.part import Part
 from harness.analysis.recording import Recording, Records
 from harness.analysis.volume import Volume, volume
@@ -30,7 +31,9 @@ class Checkpoint(Part, frozen=True, kw_only=True):
     fsync_ns: int
 
 
-def evaluations_of(recording: Recording, *, byte_source: str) -> list[EvaluationPass]:
+def evaluations_of(
+    recording: Recording, *, byte_source: str, counted: Counted = NOTHING_COUNTED
+) -> list[EvaluationPass]:
     """Return every evaluation that all ranks finished, in order."""
     rows = [own[own["phase"] == Phase.EVAL] for own in recording.windows]
     numbers = sorted({int(number) for own in rows for number in own["epoch"]})
@@ -45,7 +48,7 @@ def evaluations_of(recording: Recording, *, byte_source: str) -> list[Evaluation
                 epoch=number,
                 samples=int(both["samples"].sum()),
                 window_ns=int(both["end_ns"].max() - both["start_ns"].min()),
-                bytes=volume([both], byte_source=byte_source),
+                bytes=volume([both], byte_source=byte_source, counted=counted),
             )
         )
     return passes

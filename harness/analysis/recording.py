@@ -1,6 +1,6 @@
 """What a run left behind, as arrays and values. Reading it is harness/recordings.py."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -39,6 +39,32 @@ class Eviction:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class MachineWindow:
+    """What the machine did in the training window of `epoch`, see harness/worker/machine.py.
+
+    `pressure_ns` is for cpu, io and memory the time in which some, and in which all tasks stalled
+    on it; None is unknown, and `pressure_source` then says why.
+    """
+
+    epoch: int
+    elapsed_ns: int
+    cores: float
+    idle_ns: int | None
+    pressure_ns: Mapping[str, Sequence[int] | None]
+    pressure_source: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceCount:
+    """Bytes that one source counted for all ranks over a window; None where it could not say."""
+
+    source: str
+    epoch: int
+    phase: int
+    bytes: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerFacts:
     """The worker's own account (worker.json); None or empty where it never got to write it.
 
@@ -46,7 +72,12 @@ class WorkerFacts:
     nobody knows how many there are. `mean_sample_bytes` is what files hold of a training sample; an
     epoch of few steps may read more. `bytes` are inferred where calls left no rows. `tensorflow` is
     of accelerators that computed: device by rank, tensorflow_version, model, parameters,
-    threads_per_rank, steps, losses, ranks_on_zeros.
+    threads_per_rank, steps, losses, ranks_on_zeros. `recording` is what it costs: row_ns a row,
+    brief_row_ns one of `BRIEF`, and look_ns for each of the looks that some rows take.
+    `planted` is what made the run slow on purpose.
+    `counts` are of sources beside the ranks' own
+    counters, `uncounted` says why one is missing. `memory` has need_bytes, limit_bytes,
+    group_version and total_bytes.
     """
 
     status: Status
@@ -57,7 +88,13 @@ class WorkerFacts:
     readers: int | None = None
     bytes: Literal["recorded", "inferred"] = "recorded"
     evictions: tuple[Eviction, ...] = ()
+    machine: tuple[MachineWindow, ...] = ()
+    planted: Mapping[str, Any] | None = None
+    counts: tuple[SourceCount, ...] = ()
+    uncounted: Mapping[str, str] = field(default_factory=dict)
+    memory: Mapping[str, Any] | None = None
     tensorflow: Mapping[str, Any] | None = None
+    recording: Mapping[str, float] | None = None
     other: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -7,15 +7,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from dsgen.errors import ExitCode
 from harness.analysis.causes import find_causes
+from harness.analysis.ceiling import Ceiling, no_ceiling
+from harness.analysis.cost import RecordingCost, recording_cost
+from harness.analysis.counted import counted_of, source_notices
 from harness.analysis.demand import Demand, compute_demand
-from harness.analysis.epoch import Epoch, epochs_of
+from harness.analysis.epoch import Epoch, epochs_of, measured
+from harness.analysis.fed import Supply, most_fed
 from harness.analysis.losses import Losses, LossTotals, compute_losses, total_losses
-from harness.analysis.metrics import EpochFacts, Metrics, compute_metrics, epoch_facts
+from harness.analysis.machine import MachineUse, machine_use
+from harness.analysis.memory import Memory, memory_notices, recorded_memory
+from harness.analysis.metrics import NS, EpochFacts, Metrics, compute_metrics, epoch_facts
 from harness.analysis.notices import notices_of
 from harness.analysis.part import Part
 from harness.analysis.phases import Checkpoint, EvaluationPass, checkpoint_of, evaluations_of
 from harness.analysis.recording import Recording, Status
+from harness.analysis.repeat import Repeat
 from harness.analysis.selfcheck import SelfCheck, check_recording
 from harness.analysis.verdict import DEFAULT_THRESHOLD_AU, Case, Verdict, judge
 from harness.analysis.volume import Client, client_state
@@ -35,6 +43,9 @@ class RunFacts:
         target: `byte_source` says where device bytes come from; `none` makes them unknown.
         dataset: workload, law, samples, bytes, manifest_crc32c and more.
         cache: the setting, cold, once, warm or asis.
+        repeat: None for a run that was asked for alone.
+        ceiling: of this client; None where nobody measured it.
+        steps_s: declared mean of a step for 1, 2, ... accelerators, None where it is not known.
     """
 
     run_id: str
@@ -52,6 +63,9 @@ class RunFacts:
     warnings: tuple[str, ...] = ()
     threshold_au: float = DEFAULT_THRESHOLD_AU
     warmup_epochs: int = 0
+    repeat: Repeat | None = None
+    ceiling: Ceiling | None = None
+    steps_s: tuple[float | None, ...] = ()
 
 
 class Coverage(Part, frozen=True, kw_only=True):
@@ -86,11 +100,16 @@ class Result(Part, frozen=True, kw_only=True):
     losses: list[Losses]
     losses_accelerator_s: LossTotals | None
     demand: Demand
+    machine: MachineUse
+    ceiling: Ceiling
     evaluation: list[EvaluationPass]
     checkpoint: Checkpoint | None
     self_check: SelfCheck
+    recording: RecordingCost | None = None
     worker: dict[str, Any]
     warnings: list[str]
+    repeat: Repeat | None = None
+    memory: Memory | None = None
 
 
 def build_result(recording: Recording, facts: RunFacts) -> Result:
@@ -106,11 +125,19 @@ def build_result(recording: Recording, facts: RunFacts) -> Result:
     _require(facts.accelerators, ("count", "batch_size"))
     epochs = epochs_of(recording, warmup_epochs=facts.warmup_epochs)
     source = str(facts.target.get("byte_source") or "none")
-    metrics = compute_metrics(epochs, byte_source=source)
+    unknown = str(facts.target.get("byte_source_reason") or "")
+    counted = counted_of(recording.worker, unknown=unknown)
+    metrics = compute_metrics(epochs, byte_source=source, counted=counted)
     losses = compute_losses(recording, epochs)
     check = check_recording(recording, losses)
     case = _case(epochs, metrics, check, recording, facts)
     worker = recording.worker
+    windows = [epoch.windows for epoch in measured(epochs) if epoch.windows is not None]
+    memory = recorded_memory(
+        worker.memory,
+        asked_bytes=facts.config.get("memory_bytes"),
+        data_bytes=sum(one.size_bytes for one in recording.files.values() if one.role == "train"),
+    )
     # Longer than a screen: one line per field of result.json is the clearest it can be.
     return Result(
         schema_version=SCHEMA_VERSION,
@@ -134,15 +161,25 @@ def build_result(recording: Recording, facts: RunFacts) -> Result:
             samples_dropped_per_epoch=worker.samples_dropped_per_epoch,
         ),
         metrics=metrics,
-        epochs=[epoch_facts(epoch, byte_source=source) for epoch in epochs],
+        epochs=[epoch_facts(epoch, byte_source=source, counted=counted) for epoch in epochs],
         losses=losses,
         losses_accelerator_s=total_losses(losses) if losses else None,
         demand=case.demand,
-        evaluation=evaluations_of(recording, byte_source=source),
+        machine=case.machine,
+        ceiling=case.ceiling,
+        evaluation=evaluations_of(recording, byte_source=source, counted=counted),
         checkpoint=checkpoint_of(recording),
         self_check=check,
-        worker=dict(worker.other),
-        warnings=[*facts.warnings, *notices_of(recording, epochs, check)],
+        recording=recording_cost(recording),
+        worker={**worker.other, "planted": worker.planted},
+        warnings=[
+            *facts.warnings,
+            *notices_of(recording, epochs, check),
+            *source_notices(windows, counted, byte_source=source),
+            *memory_notices(memory, cache=facts.cache),
+        ],
+        repeat=facts.repeat,
+        memory=memory,
     )
 
 
@@ -153,6 +190,7 @@ def _case(
     recording: Recording,
     facts: RunFacts,
 ) -> Case:
+    demand = compute_demand(epochs, recording.worker.mean_sample_bytes)
     return Case(
         status=facts.status,
         accelerators=int(facts.accelerators["count"]),
@@ -162,14 +200,34 @@ def _case(
         cache=facts.cache,
         client=client_state(metrics.bytes, recording.worker.evictions, cache=facts.cache),
         metrics=metrics,
-        demand=compute_demand(epochs, recording.worker.mean_sample_bytes),
+        demand=demand,
         causes=find_causes(
             epochs,
             readers=recording.worker.readers,
             inferred=recording.worker.bytes == "inferred",
         ),
         self_check=check,
+        machine=machine_use(recording.worker.machine, epochs),
+        ceiling=facts.ceiling or no_ceiling("not measured"),
+        fed=_fed(epochs, demand, facts),
+        out_of_memory=facts.exit_code == ExitCode.OUT_OF_MEMORY,
     )
+
+
+def _fed(epochs: tuple[Epoch, ...], demand: Demand, facts: RunFacts) -> int | None:
+    kept = measured(epochs)
+    if not kept or not demand.mean_declared_ns:
+        return None
+    supply = Supply(
+        accelerators=int(facts.accelerators["count"]),
+        threshold_au=facts.threshold_au,
+        step_s=demand.mean_declared_ns / NS,
+        wall_s=sum(epoch.window_ns for epoch in kept)
+        / sum(epoch.step_count for epoch in kept)
+        / NS,
+        read_ahead=facts.config.get("loader_workers") != 0,
+    )
+    return most_fed(supply, facts.steps_s)
 
 
 def _require(accelerators: Mapping[str, Any], names: tuple[str, ...]) -> None:

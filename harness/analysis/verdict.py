@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.analysis.causes import Causes
+from harness.analysis.ceiling import Ceiling
+from harness.analysis.client import client_remark, doubt
 from harness.analysis.demand import Demand
+from harness.analysis.machine import MachineUse
 from harness.analysis.metrics import Metrics
 from harness.analysis.part import Part
 from harness.analysis.recording import Status
@@ -18,10 +21,14 @@ MAJORITY = 0.5
 # In fewer steps, one rank may have drawn the larger files each time: with two ranks in 3 % of runs
 # of 5 steps, in a third of runs of one.
 STRAGGLER_STEPS = 8
+# One long stall makes a rank lose as much as a slow rank does, but that one is last all the time.
+STRAGGLER_SHARE = 0.75
 # From this share of bytes on, a pass or fail says that memory helped.
 NOTABLE_MEMORY = 0.1
 # Below this demand, a pass says nothing about bandwidth.
 LOW_DEMAND_BYTES_PER_S = 100e6
+
+_CEILING = "a short run over cached data, after this one"
 
 Outcome = Literal["pass", "fail", "withheld"]
 Limit = Literal["storage", "client_cpu", "memory", "straggler", "emulator", "none", "undecided"]
@@ -51,7 +58,8 @@ class Case:
     """What a verdict is made of.
 
     `profile` names the accelerators, which are `emulated` or compute; `cache` is the setting,
-    `client` what was proven of it.
+    `client` what was proven of it. `fed` is how many accelerators the measured bandwidth would
+    feed, None where no estimate can be made.
     """
 
     status: Status
@@ -65,6 +73,10 @@ class Case:
     demand: Demand
     causes: Causes
     self_check: SelfCheck
+    machine: MachineUse
+    ceiling: Ceiling
+    fed: int | None
+    out_of_memory: bool
 
     @property
     def feeds(self) -> str:
@@ -84,8 +96,8 @@ def judge(case: Case) -> Verdict:
         outcome=outcome,
         limit=limit,
         threshold_au=case.threshold_au,
-        sentence=" ".join([sentence, *_remarks(case, outcome)]),
-        evidence=_evidence(case),
+        sentence=" ".join([sentence, *_remarks(case, outcome, limit)]),
+        evidence=_evidence(case, limit),
     )
 
 
@@ -96,6 +108,8 @@ def _withhold(case: Case) -> _Finding | None:
     memory = case.metrics.bytes.memory_share
     if case.self_check.problems:
         reason = f"the recording failed its self-check ({case.self_check.problems[0]})"
+    elif case.out_of_memory:
+        return "withheld", "memory", "No verdict: the run needs more memory than it was given."
     elif case.status != "ok":
         reason = f"the run {'failed' if case.status == 'failed' else 'was interrupted'}"
     elif case.demand.mean_declared_ns == 0:
@@ -122,19 +136,26 @@ def _pass(case: Case) -> _Finding | None:
     au = case.metrics.au.value
     if au is None or au < case.threshold_au:
         return None
-    if case.client == "warm":
-        # Asked for or not: what was hardly read from the storage says nothing about it.
-        share = percent(case.metrics.bytes.memory_share)
-        sentence = f"{share} of the bytes came from memory, which feeds {case.feeds}: {case.mark}"
-        return "withheld", "memory", f"No verdict on the storage: {sentence}."
+    if withheld := _withhold_storage(case, f"which feeds {case.feeds}"):
+        return withheld
     bandwidth = rate(case.metrics.bandwidth_bytes_per_s.value)
     return "pass", "none", f"Storage feeds {case.feeds}: {case.mark}, at {bandwidth}."
+
+
+def _withhold_storage(case: Case, then: str) -> _Finding | None:
+    """Withhold what would be said of a storage that fewer than half of the bytes came from."""
+    share = case.metrics.bytes.memory_share
+    if share is None or share <= MAJORITY:
+        return None
+    said = f"{percent(share)} of the bytes came from memory, {then}: {case.mark}"
+    return "withheld", "memory", f"No verdict on the storage: {said}."
 
 
 def _fail(case: Case) -> _Finding:
     causes, lost = case.causes, case.causes.lost_ns
     slow = causes.straggler_rank
     proven = causes.steps >= STRAGGLER_STEPS and causes.straggler_ns > MAJORITY * lost
+    proven = proven and causes.straggler_steps >= STRAGGLER_SHARE * causes.steps
     if slow is not None and proven:
         share = percent(causes.share(causes.straggler_ns))
         sentence = (
@@ -151,8 +172,22 @@ def _fail(case: Case) -> _Finding:
     limit = max(shares, key=lambda name: shares[name])
     if shares[limit] <= MAJORITY * lost:
         limit = "undecided"
+    if limit == "storage" and (
+        withheld := _withhold_storage(case, f"and the rest holds {case.feeds} back")
+    ):
+        return withheld
     share = percent(causes.share(shares[limit]))
+    if limit == "storage" and (reason := _doubt(case)):
+        sentence = (
+            f"Client or storage, undecided: {case.feeds} wait, {case.mark}; {share} of the lost "
+            f"time is waiting for storage, but {reason}."
+        )
+        return "fail", "undecided", sentence
     return "fail", limit, _blame(case, limit, share)
+
+
+def _doubt(case: Case) -> str | None:
+    return doubt(case.machine, case.ceiling, case.demand, case.metrics.au.value)
 
 
 def _blame(case: Case, limit: Limit, share: str) -> str:
@@ -187,9 +222,11 @@ def _blame(case: Case, limit: Limit, share: str) -> str:
     )
 
 
-def _remarks(case: Case, outcome: Outcome) -> list[str]:
-    remarks = []
+def _remarks(case: Case, outcome: Outcome, limit: Limit) -> list[str]:
+    remarks: list[str] = []
     memory, need = case.metrics.bytes.memory_share, case.demand.bytes_per_s
+    if outcome == "fail" and limit == "storage":
+        remarks += [text for text in (_would_pass(case), _ceiling_remark(case)) if text]
     if outcome != "withheld" and memory is not None and memory > NOTABLE_MEMORY:
         remarks.append(f"{percent(memory)} of the bytes came from memory, not from the storage.")
     if need is not None and need < LOW_DEMAND_BYTES_PER_S:
@@ -199,8 +236,23 @@ def _remarks(case: Case, outcome: Outcome) -> list[str]:
     return remarks
 
 
-def _evidence(case: Case) -> list[Evidence]:
+def _would_pass(case: Case) -> str | None:
+    mark = f"would reach AU {percent(case.threshold_au)} (an estimate)"
+    if case.fed is None:
+        return None
+    if case.fed == 0:
+        return f"At this bandwidth not even 1 x {case.profile} {mark}."
+    return f"At this bandwidth {case.fed} x {case.profile} {mark}."
+
+
+def _ceiling_remark(case: Case) -> str | None:
+    return client_remark(case.ceiling, case.demand, case.threshold_au)
+
+
+def _evidence(case: Case, limit: Limit) -> list[Evidence]:
     metrics, causes = case.metrics, case.causes
+    # What was read while something else was the limit is not what this storage can do.
+    fed = case.fed if limit == "storage" else None
     known = case.self_check.bytes == "recorded"
     storage = causes.share(causes.storage_wait_ns) if known else None
     client = causes.share(causes.client_cpu_ns) if known else None
@@ -220,6 +272,23 @@ def _evidence(case: Case) -> list[Evidence]:
         ),
         ("bandwidth", metrics.bandwidth_bytes_per_s.value, "B/s", "windows: returned / duration"),
         ("demand", case.demand.bytes_per_s, "B/s", "steps, windows: needed for AU 1"),
+        (
+            "would_pass",
+            None if fed is None else float(fed),
+            "accelerators",
+            "estimate: the most whose demand at the mark is no more than this bandwidth",
+        ),
+        ("idle_cores", case.machine.idle_share, "1", "idle time of the usable cores, /proc/stat"),
+        ("cpu_stalls", case.machine.cpu.some, "1", case.machine.pressure_source),
+        ("io_stalls", case.machine.io.some, "1", case.machine.pressure_source),
+        ("memory_stalls", case.machine.memory.some, "1", case.machine.pressure_source),
+        ("ceiling_au", case.ceiling.au, "1", case.ceiling.reason or _CEILING),
+        (
+            "ceiling_bandwidth",
+            case.ceiling.bandwidth_bytes_per_s,
+            "B/s",
+            case.ceiling.reason or _CEILING,
+        ),
         ("memory_share", metrics.bytes.memory_share, "1", metrics.bytes.device.source),
     ]
     return [

@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from typing import Literal
 
+from msgspec import field
+
+from harness.analysis.counted import NOTHING_COUNTED, Counted, device_bytes
 from harness.analysis.part import Part
 from harness.analysis.recording import Eviction, Records
 
@@ -15,23 +18,37 @@ Client = Literal["cold", "warm", "unknown"]
 
 
 class DeviceBytes(Part, frozen=True, kw_only=True):
-    """Bytes that the block device delivered; null when no counter can be trusted."""
+    """Bytes that the storage delivered; null, with the reason, when no counter can be trusted."""
 
     value: int | None
     source: str
+    reason: str = ""
+
+
+class RankBytes(Part, frozen=True, kw_only=True):
+    """One rank's bytes; `device` null where only all ranks together are counted."""
+
+    rank: int
+    asked: int
+    returned: int
+    device: int | None
 
 
 class Volume(Part, frozen=True, kw_only=True):
     """Bytes of some windows, null without a window. `page_cache` is what came without the device.
 
-    It is summed epoch by epoch, so that what one fetched for nothing (read-ahead, pages that were
-    lost and fetched again) cannot hide that memory answered in another.
+    `group` is what the ranks' control group had from the device, a second count of the same; null
+    where it was not asked. `page_cache` is summed epoch by epoch, so that what one fetched for
+    nothing (read-ahead, pages that were lost and fetched again) cannot hide that memory answered in
+    another.
     """
 
     asked: int | None
     returned: int | None
     device: DeviceBytes
     page_cache: int | None
+    group: DeviceBytes | None = None
+    per_rank: list[RankBytes] = field(default_factory=list)
 
     @property
     def memory_share(self) -> float | None:
@@ -41,25 +58,62 @@ class Volume(Part, frozen=True, kw_only=True):
         return self.page_cache / self.returned
 
 
-def volume(windows: Iterable[Records], *, byte_source: str) -> Volume:
+def volume(
+    windows: Iterable[Records], *, byte_source: str, counted: Counted = NOTHING_COUNTED
+) -> Volume:
     """Return the bytes of WINDOW rows; one rank without a device counter makes it unknown.
 
     Args:
-        windows: arrays of WINDOW, one an epoch.
+        windows: arrays of WINDOW, one an epoch, a row a rank.
         byte_source: where device bytes of the target come from; `none` says that they do not.
+        counted: by other sources, for all ranks together.
     """
-    tables = list(windows)
-    measured = any(len(rows) for rows in tables)
-    known = measured and byte_source != "none"
-    known = known and all(bool((rows["device_bytes"] >= 0).all()) for rows in tables)
-    device = sum(int(rows["device_bytes"].sum()) for rows in tables) if known else None
-    missing = [int((rows["row_bytes"] - rows["device_bytes"]).sum()) for rows in tables]
+    tables = [rows for rows in windows if len(rows)]
+    if not tables:
+        nothing = DeviceBytes(value=None, source="none", reason="no window was measured")
+        return Volume(asked=None, returned=None, device=nothing, page_cache=None)
+    device = _device(tables, counted, byte_source)
     return Volume(
-        asked=sum(int(rows["asked_bytes"].sum()) for rows in tables) if measured else None,
-        returned=sum(int(rows["row_bytes"].sum()) for rows in tables) if measured else None,
-        device=DeviceBytes(value=device, source=byte_source if known else "none"),
-        page_cache=sum(max(0, own) for own in missing) if known else None,
+        asked=sum(int(rows["asked_bytes"].sum()) for rows in tables),
+        returned=sum(int(rows["row_bytes"].sum()) for rows in tables),
+        device=device,
+        page_cache=_page_cache(tables, counted, byte_source) if device.value is not None else None,
+        group=_group(tables, counted) if byte_source == "proc" else None,
+        per_rank=_per_rank(tables, known=device.source == "proc"),
     )
+
+
+def _device(tables: list[Records], counted: Counted, byte_source: str) -> DeviceBytes:
+    value, source, reason = device_bytes(tables, counted, byte_source=byte_source)
+    return DeviceBytes(value=value, source=source, reason=reason)
+
+
+def _page_cache(tables: list[Records], counted: Counted, byte_source: str) -> int:
+    total = 0
+    for rows in tables:
+        value, _, _ = device_bytes([rows], counted, byte_source=byte_source)
+        total += max(0, int(rows["row_bytes"].sum()) - (value or 0))
+    return total
+
+
+def _group(tables: list[Records], counted: Counted) -> DeviceBytes:
+    value = counted.over("cgroup", tables)
+    if value is None:
+        return DeviceBytes(value=None, source="none", reason=counted.why("cgroup"))
+    return DeviceBytes(value=value, source="cgroup")
+
+
+def _per_rank(tables: list[Records], *, known: bool) -> list[RankBytes]:
+    ranks = min(len(rows) for rows in tables)
+    return [
+        RankBytes(
+            rank=rank,
+            asked=sum(int(rows["asked_bytes"][rank]) for rows in tables),
+            returned=sum(int(rows["row_bytes"][rank]) for rows in tables),
+            device=sum(int(rows["device_bytes"][rank]) for rows in tables) if known else None,
+        )
+        for rank in range(ranks)
+    ]
 
 
 def client_state(total: Volume, evictions: tuple[Eviction, ...], *, cache: str) -> Client:

@@ -26,8 +26,11 @@ class Job:
         name: short, for container names and messages: `generate-imseg`.
         mounts: what the command may see; data to be read only is mounted so.
         log: receives standard error, line by line.
+        read_limits: device -> bytes a second that the job may read of it (of what the page cache
+            does not have), to plant a storage of known speed; a container's, as the memory limit.
         memory_bytes: limit for the whole job, page cache included; None for no limit.
         timeout_s: the job is stopped when it takes longer; None waits for ever.
+        is_over: says whether the job has told how it ended; it is stopped when it goes on for long.
         extra_processes: how many processes it starts (for pids limits and shm), a hint.
     """
 
@@ -36,18 +39,24 @@ class Job:
     mounts: tuple[Mount, ...]
     log: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    read_limits: Mapping[str, int] = field(default_factory=dict)
     memory_bytes: int | None = None
     shm_bytes: int = 1 << 30
     timeout_s: float | None = None
+    is_over: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobExit:
-    """How a job ended. `tail` holds the last lines of standard error."""
+    """How a job ended. `tail` holds the last lines of standard error.
+
+    `left_behind` says what could not be ended: something that the kernel holds.
+    """
 
     code: int
     out_of_memory: bool = False
     timed_out: bool = False
+    left_behind: str = ""
     tail: Sequence[str] = ()
 
 

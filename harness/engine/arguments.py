@@ -62,6 +62,10 @@ def container_arguments(
     if job.memory_bytes is not None:
         # Swap beyond the limit would hide it.
         arguments |= {"mem_limit": job.memory_bytes, "memswap_limit": job.memory_bytes}
+    if job.read_limits:
+        # Integers: the daemon takes a word such as 50mb for a binary unit.
+        rates = [{"Path": path, "Rate": rate} for path, rate in job.read_limits.items()]
+        arguments["device_read_bps"] = rates
     if gpus:
         arguments["device_requests"] = [DeviceRequest(count=-1, capabilities=[["gpu"]])]
     return arguments

@@ -83,16 +83,18 @@ class DockerEngine:
                 )
                 output.start()
                 with signals.let_in():
-                    timed_out = supervise(running, output, on_line, job.timeout_s)
+                    timed_out = supervise(running, output, on_line, job.timeout_s, job.is_over)
                 state = running.state()
             finally:
                 left_behind = self._remove(name)
-        if left_behind:
+        # One that the kernel holds cannot be removed, and its job has more to tell than that.
+        if left_behind and not timed_out:
             raise EngineError(left_behind, where=name, then="`nox -s clean` removes it")
         return JobExit(
             code=int(state["ExitCode"]),
             out_of_memory=bool(state["OOMKilled"]),
             timed_out=timed_out,
+            left_behind=left_behind and f"{name}: {left_behind}; `nox -s clean` removes it",
             tail=output.tail,
         )
 
@@ -212,8 +214,9 @@ class _RunningContainer:
             try:
                 self._container.kill(signal=name)
             except APIError as error:
-                # It ended by itself in the meantime.
-                if error.status_code != _STATUS_CONFLICT:
+                # It ended by itself in the meantime; or the kernel holds something in it, which its
+                # removal will tell of.
+                if error.status_code != _STATUS_CONFLICT and name != "SIGKILL":
                     raise
 
 

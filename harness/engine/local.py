@@ -34,7 +34,7 @@ class LocalEngine:
         """Run `job` as a process group.
 
         Raises:
-            ConfigError: the job has a memory limit, which plain processes cannot keep.
+            ConfigError: the job has a limit of memory or reads, which plain processes cannot keep.
             TargetError: a directory or the log cannot be made.
             StopRequested: as it came; the group has ended.
         """
@@ -42,6 +42,9 @@ class LocalEngine:
             what = "a memory limit needs a container"
             then = "use --engine docker, or leave out --memory"
             raise ConfigError(what, where=f"--engine local ({self.reason})", then=then)
+        if job.read_limits:
+            what = "reads can be limited in a container only"
+            raise ConfigError(what, where="--engine local", then="use --engine docker")
         create_mounts(job.mounts)
         command = [sys.executable, *job.arguments]
         environment = _environment(os.environ, job.environment)
@@ -51,7 +54,7 @@ class LocalEngine:
                 output = Output(stdout=group.stdout, stderr=group.stderr, log=job.log)
                 output.start()
                 with signals.let_in():
-                    timed_out = supervise(group, output, on_line, job.timeout_s)
+                    timed_out = supervise(group, output, on_line, job.timeout_s, job.is_over)
             finally:
                 code = group.end()
         return JobExit(code=code, timed_out=timed_out, tail=output.tail)

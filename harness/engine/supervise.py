@@ -14,6 +14,8 @@ POLL_S = 0.5
 ENDING_POLL_S = 0.05
 # From the request to stop to the kill: time to write what was recorded.
 GRACE_S = 10.0
+# From the word of a job that it has ended to its end: a rank that the kernel holds holds it, too.
+OVER_S = 20.0
 # For output that is still under way when the job has ended.
 DRAIN_S = 10.0
 
@@ -32,16 +34,22 @@ class Running(Protocol):
 
 
 def supervise(
-    running: Running, output: Output, on_line: Callable[[str], None], timeout_s: float | None
+    running: Running,
+    output: Output,
+    on_line: Callable[[str], None],
+    timeout_s: float | None,
+    is_over: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Hand on the lines of a job until it has ended; return whether the time limit ended it.
+    """Hand on the lines of a job until it has ended; return whether it had to be ended.
+
+    That is at the time limit, or when it goes on for `OVER_S` after `is_over`.
 
     Raises:
         StopRequested: as it came, once the job has had its time to end.
     """
     deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
     try:
-        if _watch(running, output, on_line, deadline):
+        if _watch(running, output, on_line, deadline, is_over):
             return False
         _stop(running, output, on_line)
     except (StopRequested, KeyboardInterrupt):
@@ -60,7 +68,11 @@ def _stop(running: Running, output: Output, on_line: Callable[[str], None]) -> N
 
 
 def _watch(
-    running: Running, output: Output, on_line: Callable[[str], None], deadline: float
+    running: Running,
+    output: Output,
+    on_line: Callable[[str], None],
+    deadline: float,
+    is_over: Callable[[], bool] = lambda: False,
 ) -> bool:
     """Return True when the job has ended and its output was read, False at the deadline."""
     next_look = 0.0
@@ -69,6 +81,8 @@ def _watch(
         if line is not None:
             on_line(line)
         now = time.monotonic()
+        if is_over():
+            deadline, is_over = min(deadline, now + OVER_S), lambda: False
         if now >= next_look or output.ended:
             if not running.alive():
                 break

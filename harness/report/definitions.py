@@ -33,6 +33,13 @@ EVIDENCE_NAMES: Final = {
     "straggler_share_of_lost": "lost to the slowest rank",
     "bandwidth": "bandwidth",
     "demand": "demand",
+    "would_pass": "would pass",
+    "idle_cores": "idle time of the cores",
+    "cpu_stalls": "stalls for a core",
+    "io_stalls": "stalls for input and output",
+    "memory_stalls": "stalls for memory",
+    "ceiling_au": "AU over cached data",
+    "ceiling_bandwidth": "bandwidth of cached data, without compute",
     "memory_share": "from memory",
 }
 
@@ -65,6 +72,15 @@ DEFINITIONS: Final = {
         formula="sum of declared step times (TensorFlow's: of the times taken) / sum of the rank's "
         "own windows, measured epochs",
         source="step rows of the rank",
+    ),
+    "losses-total": Definition(
+        title="Where the time of all ranks together went",
+        reading="Everything that is not compute is a loss. A rank that waits for another at the "
+        "barrier loses as much as one that waits for storage; the verdict charges both to what the "
+        "last rank was doing.",
+        unit="accelerator-seconds: one accelerator for one second",
+        formula="sum over ranks of the parts below",
+        source="step rows, thread clocks, schedstat, windows",
     ),
     "losses": Definition(
         title="Where the time of each rank went",

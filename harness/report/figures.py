@@ -40,6 +40,7 @@ def draw_figures(result: Result, recording: Recording) -> dict[str, Drawing]:
     drawn = {
         "au-epochs": _au_epochs(result),
         "au-ranks": _au_ranks(result),
+        "losses-total": _losses_total(result),
         "losses": _losses(result),
         "timeline": _timeline(epochs),
         "bytes": _bytes(result),
@@ -77,6 +78,18 @@ def _au_ranks(result: Result) -> Drawing | None:
     if not any(bar.value is not None for bar in bars):
         return None
     return _both(lambda width: plots.au_bars("au-ranks", bars, mark, width, "rank"))
+
+
+def _losses_total(result: Result) -> Drawing | None:
+    total = result.losses_accelerator_s
+    if total is None:
+        return None
+    spent = {kind: float(getattr(total, kind)) for kind in KINDS}
+    # What would be thinner than a pixel stands in the table only.
+    spent = {kind: value for kind, value in spent.items() if value > total.wall / WIDE_PX}
+    if not spent:
+        return None
+    return _both(lambda width: plots.total_bar("losses-total", spent, width), tuple(spent))
 
 
 def _losses(result: Result) -> Drawing | None:

@@ -16,6 +16,8 @@ from harness.report.svg import canvas, colour, finish, plain_axes
 # Above this many bars, a figure on each would be noise.
 LABELLED_BARS = 12
 LANE_PX = 26
+# A part of a bar below this share has no room for its figure on a telephone.
+TOLD_SHARE = 0.12
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +68,28 @@ def loss_bars(name: str, losses: Mapping[str, Sequence[float]], width: int) -> s
         axes.set_xlim(0, max(float(done.max()), 1e-9))
         axes.set_xlabel("seconds")
         return finish(figure, "Where the time of each rank went, in seconds")
+
+
+def total_bar(name: str, spent: Mapping[str, float], width: int) -> str:
+    """Draw the accelerator-seconds of each kind as one stacked bar, its larger parts named in %."""
+    total = sum(max(0.0, value) for value in spent.values())
+    with canvas(name, width, 104) as figure:
+        axes = plain_axes(figure, left=12)
+        done = 0.0
+        for kind, value in spent.items():
+            part = max(0.0, value)
+            axes.barh([0], [part], left=[done], height=0.6, color=colour(kind), linewidth=0)
+            if part > TOLD_SHARE * total:
+                said = percent(part / total)
+                _say(axes, done + part / 2, -0.42, said, ha="center", va="bottom")
+            done += part
+        axes.set_ylim(0.4, -0.9)
+        axes.set_yticks([])
+        axes.grid(visible=False)
+        axes.set_xlim(0, max(total, 1e-9))
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.set_xlabel("accelerator-seconds")
+        return finish(figure, "Where the time of all ranks together went, in accelerator-seconds")
 
 
 def timeline(

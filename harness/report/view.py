@@ -5,15 +5,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
+from harness.analysis.cost import cost_words
 from harness.analysis.losses import KINDS
 from harness.analysis.result import Result
 from harness.analysis.wording import UNKNOWN, accelerator_name, percent, rate, seconds, size
+from harness.report.client import client_table
 from harness.report.definitions import DEFINITIONS, EVIDENCE_NAMES, KIND_NAMES, Definition
 from harness.report.figures import Drawing
+from harness.report.table import Table
 
 _SECTIONS = (
     ("au", "Accelerator utilisation", ("au-epochs", "au-ranks")),
-    ("time", "Where the time went", ("losses", "timeline", "loads")),
+    ("time", "Where the time went", ("losses-total", "losses", "timeline", "loads")),
     ("bytes", "What was read", ("bytes", "sizes")),
 )
 
@@ -37,15 +42,6 @@ class Figure:
     narrow: str
     note: str
     legend: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Table:
-    """Rows of cells; the first column is a name, the others are figures."""
-
-    caption: str
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -186,7 +182,7 @@ def _tables(result: Result, anchor: str) -> list[Table]:
         return [_epoch_table(result)] if result.epochs else []
     if anchor == "time":
         losses = [_loss_table(result)] if result.losses_accelerator_s else []
-        return [*losses, _outside_table(result)]
+        return [*losses, _outside_table(result), client_table(result)]
     return [_volume_table(result)]
 
 
@@ -262,12 +258,22 @@ def _volume_table(result: Result) -> Table:
     volumes = [(f"epoch {epoch.epoch}", epoch.bytes) for epoch in result.epochs if epoch.bytes]
     volumes += [(f"evaluation after epoch {own.epoch}", own.bytes) for own in result.evaluation]
     volumes.append(("measured epochs", result.metrics.bytes))
+    device, group = result.metrics.bytes.device, result.metrics.bytes.group
+    reasons = "".join(
+        f" {name} unknown: {own.reason}."
+        for name, own in (("Device", device), ("Control group", group))
+        if own is not None and own.reason
+    )
     return Table(
-        caption=f"Source of device bytes: {result.metrics.bytes.device.source}. From memory: "
-        "returned minus device, epoch by epoch and never below 0.",
-        head=("Window", "Asked", "Returned", "Device", "Memory"),
+        caption=f"Source of device bytes: {device.source}. From memory: returned minus device, "
+        f"epoch by epoch and never below 0.{reasons}",
+        head=("Window", "Asked", "Returned", "Device", "Control group", "Memory"),
         rows=tuple(
-            (name, size(v.asked), size(v.returned), size(v.device.value), size(v.page_cache))
+            (
+                *(name, size(v.asked), size(v.returned), size(v.device.value)),
+                size(v.group.value if v.group else None),
+                size(v.page_cache),
+            )
             for name, v in volumes
         ),
     )
@@ -289,6 +295,8 @@ def _evidence_value(value: float | None, unit: str) -> str:
         return UNKNOWN
     if unit == "1":
         return percent(value)
+    if unit == "accelerators":
+        return f"{value:,.0f} {unit}"
     return rate(value) if unit == "B/s" else f"{value:,.2f} {unit}"
 
 
@@ -296,15 +304,28 @@ def _sheets(result: Result) -> tuple[FactSheet, ...]:
     parts: tuple[tuple[str, Mapping[str, Any]], ...] = (
         ("Accelerators", result.accelerators),
         ("Data set", result.dataset),
+        ("Memory", {} if result.memory is None else msgspec.structs.asdict(result.memory)),
         ("Target", result.target),
         ("System", result.system),
         ("Engine", result.engine),
-        ("Run", {"status": result.status, "command": " ".join(result.command)}),
+        ("Run", _run_facts(result)),
     )
     sheets = [FactSheet(title=title, facts=flatten(part)) for title, part in parts if part]
     # An option without a value was left out on purpose; a fact without one is not known.
     options = FactSheet(title="Configuration", facts=flatten(result.config, null="not set"))
     return (*sheets[:1], options, *sheets[1:])
+
+
+def _run_facts(result: Result) -> dict[str, Any]:
+    cost = UNKNOWN if result.recording is None else cost_words(result.recording)
+    facts: dict[str, Any] = {
+        "status": result.status,
+        "recording": cost,
+        "command": " ".join(result.command),
+    }
+    if (own := result.repeat) is not None:
+        facts["repeat"] = f"{own.index} of {own.of} in {own.group}, seed {own.seed}"
+    return facts
 
 
 def flatten(

@@ -1,9 +1,12 @@
 """`python -m harness.worker SPEC.json`: run one training; events go to standard output."""
 
+import multiprocessing
+import os
 import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 from dsgen.command import run_command
 from dsgen.errors import ExitCode, UsageError
@@ -44,5 +47,14 @@ def _read_spec(arguments: Sequence[str]) -> WorkerSpec:
         ) from failure
 
 
+def _leave(code: ExitCode) -> NoReturn:
+    """End this process, though a rank may be left that nothing ends: Python would wait for it."""
+    if multiprocessing.active_children():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    _leave(main(sys.argv[1:]))

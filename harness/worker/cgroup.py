@@ -25,11 +25,25 @@ class CgroupLimits:
 
 def own_limits(proc: Path = Path("/proc"), root: Path = Path("/sys/fs/cgroup")) -> CgroupLimits:
     """Return the limits of this process; a kernel without control groups sets none."""
-    try:
-        groups = (proc / "self" / "cgroup").read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError:
-        groups = ""
-    return read_limits(groups, root)
+    return read_limits(_own_groups(proc), root)
+
+
+def find_group_file(
+    name: str, *, controller: str, proc: Path = Path("/proc"), root: Path = Path("/sys/fs/cgroup")
+) -> Path | None:
+    """Return the file `name` of this process's group, None where there is none.
+
+    Args:
+        name: such as `io.stat`.
+        controller: of version 1, such as `blkio`; "" is the tree of version 2.
+        proc: where procfs is mounted.
+        root: where the trees are mounted.
+    """
+    path = parse_groups(_own_groups(proc)).get(controller)
+    tree = root / controller if controller else _unified(root)
+    # Not in the groups above the first that is there: their files count for others, too.
+    own = next((one for one in _upwards(tree, path) if one.is_dir()), None)
+    return own / name if own is not None and (own / name).exists() else None
 
 
 def read_limits(groups: str, root: Path) -> CgroupLimits:
@@ -39,8 +53,7 @@ def read_limits(groups: str, root: Path) -> CgroupLimits:
     that do, up to the root, are those that this process can know of.
     """
     paths = parse_groups(groups)
-    # A hybrid system mounts version 2 beside the controllers of version 1.
-    unified = root / "unified" if (root / "unified").is_dir() else root
+    unified = _unified(root)
     memory, quotas = [], []
     for directory in _upwards(root / "memory", paths.get("memory")):
         memory.append(_number(directory / "memory.limit_in_bytes"))
@@ -72,6 +85,18 @@ def parse_groups(text: str) -> dict[str, str]:
             if controller or number == "0":
                 paths[controller] = path
     return {name: path for name, path in paths.items() if not name.startswith("name=")}
+
+
+def _own_groups(proc: Path) -> str:
+    try:
+        return (proc / "self" / "cgroup").read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return ""
+
+
+def _unified(root: Path) -> Path:
+    # A hybrid system mounts version 2 beside the controllers of version 1.
+    return root / "unified" if (root / "unified").is_dir() else root
 
 
 def _version(paths: dict[str, str], unified: Path) -> Literal["1", "2", "hybrid"] | None:

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import resource
 import time
 from typing import NamedTuple
 
@@ -57,6 +58,10 @@ class ThreadClock:
         text = os.pread(self._descriptor, 96, 0)
         self.read_bytes += len(text)
         return int(text.split()[1])
+
+    def sleeps(self) -> int:
+        """Return how often this thread has given its core away by itself since it began."""
+        return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
 
     def look(self) -> Look:
         """Return all clocks as they were at the first of them.

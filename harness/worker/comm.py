@@ -5,6 +5,7 @@ import time
 from enum import IntEnum
 from multiprocessing.context import ForkContext
 from multiprocessing.synchronize import Semaphore
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,25 +77,67 @@ class Activity(IntEnum):
     CHECKPOINT = 4
 
 
+class Tally(NamedTuple):
+    """Sums over the measured epochs, up to the last step that all ranks have finished.
+
+    Ratios of them are what a result makes of the rows: AU is declared / window, bandwidth bytes /
+    window. `window_ns` runs from the release of each opening barrier, which is when the first rank
+    left it, to the release of the last one.
+    """
+
+    declared_ns: int
+    window_ns: int
+    bytes: int
+
+
 class Board:
-    """Shared memory in which each rank keeps its position; the parent reads it once a second."""
+    """Shared memory in which each rank keeps its position; the parent reads it once a second.
 
-    _FIELDS = 5
+    Args:
+        ranks: how many.
+        epochs: of the run.
+        warmup_epochs: the first ones, which no figure is made of.
+    """
 
-    def __init__(self, ranks: int) -> None:
-        memory = mmap.mmap(-1, ranks * self._FIELDS * 8)
+    # Of a rank: activity, epoch, step, steps, bytes. Of its epoch: steps finished, start, and
+    # twice, for even and odd steps: end, declared and bytes since the start.
+    _FIELDS, _EPOCH_FIELDS = 5, 8
+
+    def __init__(self, ranks: int, *, epochs: int, warmup_epochs: int = 0) -> None:
+        shape = (ranks, epochs + 1, self._EPOCH_FIELDS)
+        cells = ranks * self._FIELDS
+        memory = mmap.mmap(-1, (cells + int(np.prod(shape))) * 8)
         flat = np.frombuffer(memory, np.int64)
-        self._cells: NDArray[np.int64] = flat.reshape(ranks, self._FIELDS)
+        self._cells: NDArray[np.int64] = flat[:cells].reshape(ranks, self._FIELDS)
+        self._epochs: NDArray[np.int64] = flat[cells:].reshape(shape)
+        self._warmup_epochs = warmup_epochs
 
     def enter(self, rank: int, activity: Activity, epoch: int, steps: int) -> None:
         """Write that `rank` begins an activity of `steps` steps."""
         self._cells[rank, :4] = (activity, epoch, 0, steps)
+
+    def start(self, rank: int, epoch: int, start_ns: int) -> None:
+        """Write when `rank` left the barrier that opens the epoch."""
+        self._epochs[rank, epoch, 1] = start_ns
 
     def advance(self, rank: int, step: int, read_bytes: int) -> None:
         """Write the last finished step, and the bytes it took."""
         cells = self._cells
         cells[rank, 2] = step
         cells[rank, 4] += read_bytes
+
+    def finish(
+        self, rank: int, epoch: int, step: int, *, end_ns: int, declared_ns: int, read_bytes: int
+    ) -> None:
+        """Write a training step: when `rank` left the barrier after it, and what it adds."""
+        own = self._epochs[rank, epoch]
+        here, before = (2, 5) if step % 2 == 0 else (5, 2)
+        own[here] = end_ns
+        own[here + 1] = own[before + 1] + declared_ns
+        own[here + 2] = own[before + 2] + read_bytes
+        # Last: who reads the count finds what belongs to it.
+        own[0] = step
+        self.advance(rank, step, read_bytes)
 
     def position(self) -> tuple[Activity, int, int, int]:
         """Return activity, epoch, step and steps of rank 0; barriers keep the others near it."""
@@ -104,3 +147,25 @@ class Board:
     def read_bytes(self) -> int:
         """Return the bytes that all ranks read so far."""
         return int(self._cells[:, 4].sum())
+
+    def snapshot(self) -> bytes:
+        """Return the ranks' positions as they are: they differ once any rank got on."""
+        return self._cells.tobytes()
+
+    def tally(self) -> Tally:
+        """Return what the steps so far come to.
+
+        The barrier lets no rank finish two steps while another finishes none: what belongs to the
+        last step that all have finished is at its parity in every rank.
+        """
+        begun = int(self._cells[:, 1].max())
+        epochs = self._epochs[:, self._warmup_epochs + 1 : begun + 1].copy()
+        steps = epochs[:, :, 0].min(axis=0)
+        even = (steps % 2 == 0)[np.newaxis, :, np.newaxis]
+        ends = np.where(even, epochs[:, :, 2:5], epochs[:, :, 5:8])[:, steps > 0]
+        starts = epochs[:, steps > 0, 1]
+        if not ends.size:
+            return Tally(0, 0, 0)
+        windows = ends[:, :, 0].min(axis=0) - starts.min(axis=0)
+        declared = ends[:, :, 1].sum(axis=0) // len(ends)
+        return Tally(int(declared.sum()), int(windows.sum()), int(ends[:, :, 2].sum()))

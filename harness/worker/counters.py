@@ -4,6 +4,11 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+from harness.worker.failure import CountersError
+
+_COUNTERS: Final = "/proc/self/io"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,10 +27,25 @@ class IoSnapshot:
 
 
 class IoCounters:
-    """Looks at the counters through one descriptor, opened ahead of time."""
+    """Looks at the counters through one descriptor, opened ahead of time.
 
-    def __init__(self) -> None:
-        self._descriptor = os.open("/proc/self/io", os.O_RDONLY | os.O_CLOEXEC)
+    Raises:
+        CountersError: there are none, or this process may not read them.
+    """
+
+    def __init__(self, path: str = _COUNTERS) -> None:
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self.snapshot()
+        except (OSError, KeyError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "no rchar in it"
+            what = f"the kernel does not say what a process reads ({reason})"
+            then = "use a kernel with CONFIG_TASK_XACCT, or a container that may read the file"
+            raise CountersError(what, where=path, then=then) from error
+
+    def close(self) -> None:
+        """Let go of the descriptor."""
+        os.close(self._descriptor)
 
     def snapshot(self) -> IoSnapshot:
         """Return the counters as they stand; the look itself is not yet among them."""

@@ -4,19 +4,25 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkContext, ForkProcess
+from pathlib import Path
 
 from dsgen.errors import ExitCode, FeedrateError
 from dsgen.signals import STOPPING
 from harness.worker.failure import RankDiedError, RankError
+from harness.worker.ledger import Ledger
 from harness.worker.loop import Job
 from harness.worker.rank import Outcome, run_rank
+from harness.worker.vitals import Vitals, vitals
 
 # What ranks get to write what they recorded, before they are killed.
 GRACE_S = 5.0
 TICK_S = 1.0
+# After a kill the kernel needs a moment; who is there after that is held in it.
+KILLED_S = 5.0
 
 
 @dataclass(kw_only=True, slots=True)
@@ -28,9 +34,20 @@ class Member:
     connection: Connection
     outcome: Outcome | None = None
     ended: bool = False
+    saved_rows: int | None = None
+
+    def save(self, ledger: Ledger, out_dir: Path) -> None:
+        """Write for a rank that could not itself; where nothing can be written, that is told."""
+        if self.outcome is None or self.outcome.rows is None:
+            with suppress(OSError):
+                self.saved_rows = ledger.save(out_dir)
 
     def failure(self) -> FeedrateError | None:
-        """Return why an ended rank failed, None if it did not."""
+        """Return why a rank failed, None if it did not; one that has not ended cannot be ended."""
+        if not self.ended:
+            then = "it goes when what it waits for comes back; what it recorded is kept"
+            where = f"process {self.process.pid}, which the kernel holds"
+            return RankDiedError(f"rank {self.rank} cannot be ended", where=where, then=then)
         code, outcome = self.process.exitcode, self.outcome
         if code == 0 and outcome is not None and outcome.status == "ok":
             return None
@@ -41,8 +58,14 @@ class Member:
             how = f"killed by {signal.Signals(-code).name}"
         if outcome is not None and outcome.error:
             how = f"{how}, {outcome.error}"
-        then = "see its standard error; the other ranks' recordings are kept"
+        then = "see its standard error; what was recorded is kept"
         return RankDiedError(f"rank {self.rank} died", where=how, then=then)
+
+    def wake(self) -> None:
+        """Let a rank that was stopped go on, so that it can put away what it has."""
+        if self.process.pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self.process.pid, signal.SIGCONT)
 
 
 class Crew:
@@ -93,16 +116,31 @@ class Crew:
                 next_tick_s = time.monotonic() + TICK_S
 
     def stop(self) -> None:
-        """End every rank that still runs: with a word first, by force after `GRACE_S`."""
+        """End every rank that still runs: with a word first, by force after `GRACE_S`.
+
+        One that the kernel holds ends by neither, and is left: its `ended` stays False.
+        """
         for member in self._running():
             member.process.terminate()
-        deadline_s = time.monotonic() + GRACE_S
-        while self._running() and (left_s := deadline_s - time.monotonic()) > 0:
-            self._collect(left_s)
+            member.wake()
+        self._collect_for(GRACE_S)
         for member in self._running():
             member.process.kill()
-        while self._running():
-            self._collect(GRACE_S)
+        self._collect_for(KILLED_S)
+        for member, ledger in zip(self.members, self._job.ledgers or (), strict=False):
+            member.save(ledger, Path(self._job.spec.out_dir))
+
+    def vitals(self) -> list[Vitals | None]:
+        """Return those of every rank, None for one that has ended."""
+        return [
+            None if member.ended or member.process.pid is None else vitals(member.process.pid)
+            for member in self.members
+        ]
+
+    def _collect_for(self, seconds: float) -> None:
+        deadline_s = time.monotonic() + seconds
+        while self._running() and (left_s := deadline_s - time.monotonic()) > 0:
+            self._collect(left_s)
 
     def _fork(self, rank: int) -> Member:
         ours, theirs = self._context.Pipe(duplex=False)

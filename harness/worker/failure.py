@@ -31,9 +31,33 @@ class MemoryShortError(WorkerError):
     exit_code = ExitCode.OUT_OF_MEMORY
 
 
+class LimitError(WorkerError):
+    """The memory limit that was asked for does not hold."""
+
+    exit_code = ExitCode.ENGINE
+
+
+class CountersError(WorkerError):
+    """The kernel does not say what a process reads, so that nothing could be checked."""
+
+    exit_code = ExitCode.RESULT
+
+
 class RankError(WorkerError):
     """An expected error that a rank reported; its exit code and text are passed on."""
 
     def __init__(self, exit_code: ExitCode, text: str) -> None:
         super().__init__(text)
         self.exit_code = exit_code
+
+
+class StalledError(WorkerError):
+    """Nothing moved for too long."""
+
+    exit_code = ExitCode.STALLED
+
+
+class TimeLimitError(WorkerError):
+    """The run took longer than it may."""
+
+    exit_code = ExitCode.STALLED

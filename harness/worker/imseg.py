@@ -22,7 +22,15 @@ from dsgen.seed import named_words
 from harness.worker.buffers import Bytes, held_bytes, touched
 from harness.worker.io import DataCalls, TracedFile
 from harness.worker.npy import CALLS_PER_FILE, NpyReader
-from harness.worker.order import check_steps, eval_order, steps_per_epoch, train_batches
+from harness.worker.order import (
+    Samples,
+    check_steps,
+    eval_order,
+    in_turn,
+    steps_per_epoch,
+    train_batches,
+    typical,
+)
 from harness.worker.record import FileClass, Phase
 from harness.worker.spec import WorkerSpec
 from harness.worker.workload import Batch, mean_bytes
@@ -125,14 +133,7 @@ class ImsegReading:
     def train(self, epoch: int, rank: int) -> Sequence[Batch]:
         """Return the rank's batches, each case with the place of its crop."""
         spec = self.spec
-        order = train_batches(
-            self.train_samples,
-            seed=spec.seed,
-            epoch=epoch,
-            rank=rank,
-            ranks=spec.accelerators,
-            batch_size=spec.batch_size,
-        )[: self.steps_per_epoch]
+        order = self._order(epoch, rank)
         words = named_words("imseg crop", spec.seed, epoch, rank).random_raw(3 * order.size)
         corners = iter(words.reshape(-1, 3).tolist())
         return [
@@ -146,8 +147,29 @@ class ImsegReading:
                     for number in batch
                 ),
             )
-            for step, batch in enumerate(order[: self.steps_per_epoch], 1)
+            for step, batch in enumerate(order, 1)
         ]
+
+    def _order(self, epoch: int, rank: int) -> Samples:
+        spec = self.spec
+        if spec.rehearsal is not None:
+            sizes = [case.x.size_bytes + case.y.size_bytes for case in self.train_cases]
+            pool = typical(sizes, spec.rehearsal.samples)
+            return in_turn(
+                pool,
+                rank=rank,
+                ranks=spec.accelerators,
+                batch_size=spec.batch_size,
+                steps=self.steps_per_epoch,
+            )
+        return train_batches(
+            self.train_samples,
+            seed=spec.seed,
+            epoch=epoch,
+            rank=rank,
+            ranks=spec.accelerators,
+            batch_size=spec.batch_size,
+        )[: self.steps_per_epoch]
 
     def evaluation(self, epoch: int, rank: int) -> Sequence[Batch]:
         """Return the rank's evaluation cases, one a batch."""
@@ -293,7 +315,8 @@ def _check_enough(spec: WorkerSpec, reading: ImsegReading) -> None:
         )
         then = "use a larger data set, fewer accelerators, a smaller batch"
         raise DataSetError(what, where=spec.data_dir, then=then)
-    check_steps(spec, reading.full_steps)
+    if spec.rehearsal is None:
+        check_steps(spec, reading.full_steps)
     cases = len(reading.eval_cases)
     if 0 < spec.eval_from <= spec.epochs and cases < ranks:
         what = f"{cases} evaluation cases for {ranks} accelerators, which need one each"

@@ -1,7 +1,7 @@
 """One rank's training: epochs of steps, evaluations, the checkpoint, and what is recorded."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.worker.accelerator import AS_TAKEN, Accelerator
-from harness.worker.capacity import rooms_of_rank
 from harness.worker.checkpoint import Checkpoint, CheckpointWriter
 from harness.worker.clock import Look
 from harness.worker.comm import Activity, Board, Turnstile
@@ -18,12 +17,17 @@ from harness.worker.cores import stay_on_core
 from harness.worker.counters import Bystanders
 from harness.worker.failure import SelfCheckError
 from harness.worker.handover import GivingLoader, Handover, TakingLoader
-from harness.worker.io import DataCalls
+from harness.worker.io import DataCalls, TracedFile
+from harness.worker.ledger import Ledger, ledger_of
 from harness.worker.loader import InlineLoader, Loader, ThreadLoader, slots_for
+from harness.worker.machine import Machine, MachineWindow
 from harness.worker.order import evaluates
-from harness.worker.record import STEP, WINDOW, Phase
+from harness.worker.planted import Throttle, plant_in_calls, plant_in_reader
+from harness.worker.record import Phase
 from harness.worker.residency import Eviction, evict, resident_fraction, warm
+from harness.worker.sources import SourceCount, find_sources
 from harness.worker.spec import WorkerSpec
+from harness.worker.whereabouts import Place, Whereabouts
 from harness.worker.window import Meter, check_window
 from harness.worker.workload import Batches, Reading, sample_count
 
@@ -33,16 +37,21 @@ class Job:
     """What all ranks of a run share.
 
     `spin`: every rank has a core to itself, stays on it, and may burn it while it waits.
+    `ledgers`: of the ranks, where the parent shall have them, too.
     `handover`: from the rank that reads to those that do not; None where all read.
+    `throttle`: of all reads, where one is planted.
     """
 
     spec: WorkerSpec
     reading: Reading
     barrier: Turnstile
     board: Board
+    whereabouts: Whereabouts
     spin: bool
     checkpoint: Checkpoint | None
     handover: Handover | None = None
+    throttle: Throttle | None = None
+    ledgers: Sequence[Ledger] | None = None
 
 
 class Training:
@@ -60,12 +69,17 @@ class Training:
         self._spec = spec
         self._rank = rank
         self._accelerator = accelerator
-        self._steps = np.zeros(spec.epochs * (job.reading.steps_per_epoch + 1), STEP)
+        self._ledger = job.ledgers[rank] if job.ledgers else self._make_ledger()
+        self._steps = self._ledger.steps
         self._step_count = 0
         self._unsettled: Callable[[], None] | None = None
-        self._windows: list[np.void] = []
+        self._window_count = 0
         self.evictions: list[Eviction] = []
+        self._machine = Machine()  # before the rank may be kept on one core
+        self.machine: list[MachineWindow] = []
         self.mismatches = 0
+        self._post = job.whereabouts.post(rank, 0)
+        self._sources = find_sources(spec) if rank == 0 else None
         self._main, self._readers = self._make_calls()
         self._loader = self._make_loader()
         self._meter = self._make_meter()
@@ -73,12 +87,27 @@ class Training:
     @property
     def checked_windows(self) -> int:
         """Windows whose bytes were compared with the kernel's count; none where they are it."""
-        return len(self._windows) if self._spec.leaves_rows else 0
+        return self._window_count if self._spec.leaves_rows else 0
+
+    @property
+    def counts(self) -> list[SourceCount]:
+        """What sources that count for all ranks counted; the first rank's to tell."""
+        return self._meter.counts
+
+    @property
+    def uncounted(self) -> dict[str, str]:
+        """Name of a source that should have counted -> why it did not."""
+        return self._sources.missing(self._meter.counts) if self._sources else {}
 
     @property
     def has_schedstat(self) -> bool:
         """Whether the kernel tells run-queue delays."""
         return self._main.clock.has_schedstat
+
+    @property
+    def looks(self) -> int:
+        """How often calls asked for the run-queue delay."""
+        return sum(calls.look_count for calls in (self._main, *self._workers()))
 
     def run(self) -> None:
         """Train for all epochs.
@@ -101,35 +130,42 @@ class Training:
     def save(self, out_dir: Path) -> int:
         """Write what was recorded so far below `out_dir` and return the count of trace rows."""
         self._settle()
-        parts = [calls.rows() for calls in (self._main, *self._workers())]
-        rows = np.concatenate(parts)
-        name = f"rank-{self._rank:05d}.npy"
-        _save(out_dir / "trace" / name, rows[np.argsort(rows["t0_ns"], kind="stable")])
-        _save(out_dir / "steps" / name, self._steps[: self._step_count])
-        windows = np.array(self._windows, WINDOW)
-        _save(out_dir / "steps" / f"windows-{self._rank:05d}.npy", windows)
-        return len(rows)
+        return self._ledger.save(
+            out_dir, [calls.row_count for calls in (self._main, *self._workers())]
+        )
+
+    def _make_ledger(self) -> Ledger:
+        checkpoint = self._job.checkpoint
+        calls = checkpoint.calls(self._rank) if checkpoint else 0
+        return ledger_of(self._spec, self._job.reading, rank=self._rank, checkpoint_calls=calls)
 
     def _make_calls(self) -> tuple[DataCalls, list[DataCalls]]:
-        checkpoint = self._job.checkpoint
-        rooms = rooms_of_rank(
-            self._spec,
-            self._job.reading,
-            rank=self._rank,
-            checkpoint_calls=checkpoint.calls(self._rank) if checkpoint else 0,
-        )
+        rooms = zip(self._ledger.rooms, self._ledger.rows, strict=True)
         main, *workers = [
-            DataCalls(rank=self._rank, loader=loader, rows=room.rows, marks=room.marks)
-            for loader, room in enumerate(rooms)
+            DataCalls(
+                rank=self._rank,
+                loader=loader,
+                rows=room.rows,
+                marks=room.marks,
+                memory=memory,
+                post=self._job.whereabouts.post(self._rank, loader),
+            )
+            for loader, (room, memory) in enumerate(rooms)
         ]
+        for calls in (main, *workers):
+            plant_in_calls(calls, self._spec.planted, self._rank, self._job.throttle)
         return main, workers or [main]
 
     def _make_meter(self) -> Meter:
-        calls = [self._main, *self._workers()]
-        if self._spec.accelerator == "emulated":
-            return Meter(calls, inferred=not self._spec.leaves_rows)
+        emulated = self._spec.accelerator == "emulated"
         # The threads that compute are there by now, and loader workers are not.
-        return Meter(calls, bystanders=Bystanders().rchar)
+        threads: Callable[[], int] = (lambda: 0) if emulated else Bystanders().rchar
+        return Meter(
+            [self._main, *self._workers()],
+            inferred=emulated and not self._spec.leaves_rows,
+            bystanders=lambda: threads() + self._machine.looked(),
+            sources=self._sources,
+        )
 
     def _workers(self) -> list[DataCalls]:
         return [calls for calls in self._readers if calls is not self._main]
@@ -147,7 +183,10 @@ class Training:
         most = max(reading.steps_per_epoch, len(reading.evaluation(1, self._rank)))
         count = slots_for(spec.loader_workers, spec.prefetch_batches)
         slots = reading.slots(count)
-        workers = [(calls, reading.reader(calls, slots)) for calls in self._readers]
+        workers = [
+            (calls, plant_in_reader(reading.reader(calls, slots), spec.planted))
+            for calls in self._readers
+        ]
         if spec.loader_workers == 0:
             return InlineLoader(*workers[0], most_batches=most)
         return ThreadLoader(workers, prefetch=spec.prefetch_batches, most_batches=most)
@@ -158,13 +197,15 @@ class Training:
         if cache == "asis" or (cache in ("once", "warm") and epoch > 1):
             return
         files = self._job.reading.files
-        paths = [file.path for file in files]
         self._job.board.enter(self._rank, Activity.EVICT, epoch, 0)
-        self._job.barrier.wait()
+        self._meet()
         started_ns = time.monotonic_ns()
-        own = paths[self._rank :: self._spec.accelerators]
-        (warm if cache == "warm" else evict)(own)
-        self._job.barrier.wait()
+        own = files[self._rank :: self._spec.accelerators]
+        if cache == "warm":
+            warm(self._posted(Place.WARMING, own))
+        else:
+            evict(self._posted(Place.EVICTION, own))
+        self._meet()
         if self._rank == 0 and cache != "warm":
             self.evictions.append(
                 Eviction(
@@ -172,27 +213,57 @@ class Training:
                     files=len(files),
                     bytes=sum(file.size_bytes for file in files),
                     seconds=(time.monotonic_ns() - started_ns) / 1e9,
-                    resident_fraction=resident_fraction(paths) if epoch == 1 else None,
+                    resident_fraction=self._resident_fraction() if epoch == 1 else None,
                 )
             )
+
+    def _resident_fraction(self) -> float | None:
+        return resident_fraction(self._posted(Place.PROBE, self._job.reading.files))
+
+    def _posted(self, place: Place, files: Iterable[TracedFile]) -> Iterator[str]:
+        """Yield the files' paths, and say of each that it is its turn."""
+        for file in files:
+            self._post.enter(place, time.monotonic_ns(), file.id)
+            yield file.path
+
+    def _meet(self) -> None:
+        """Wait for all ranks, and say so."""
+        self._post.enter(Place.BARRIER, time.monotonic_ns())
+        self._job.barrier.wait()
+        self._post.leave(time.monotonic_ns())
+
+    @property
+    def _awaits(self) -> Place:
+        """What the main thread is in from the barrier to its next batch, but for calls."""
+        if not self._reads():
+            return Place.HANDOVER
+        return Place.BATCH if self._spec.loader_workers else Place.NOWHERE
 
     def _reads(self) -> bool:
         return self._rank < self._job.reading.readers
 
     def _train(self, epoch: int) -> None:
         reading = self._job.reading
-        batches: Batches = reading.train(epoch, self._rank) if self._reads() else ()
+        rehearsal = self._spec.rehearsal
+        order = epoch if rehearsal is None else 1
+        batches: Batches = reading.train(order, self._rank) if self._reads() else ()
         steps = reading.steps_per_epoch
-        declared = self._accelerator.declare(epoch, steps) if reading.computes else [0] * steps
+        idle = not reading.computes or (rehearsal is not None and epoch <= rehearsal.idle_epochs)
+        declared = [0] * steps if idle else self._accelerator.declare(epoch, steps)
         rows = self._steps[self._step_count :][: steps + 1]
         self._job.board.enter(self._rank, Activity.TRAIN, epoch, steps)
+        if self._rank == 0:  # it looks for all
+            self._machine.begin()
         look = self._open()
         start_ns = look.now
+        self._job.board.start(self._rank, epoch, start_ns)
         rows[0] = (epoch, 0, *[start_ns] * 4, *[0] * 9)
         self._step_count += 1
         self._loader.start(batches, phase=Phase.TRAIN, epoch=epoch)
         for step, declared_ns in enumerate(declared, 1):
             look = self._step(rows, epoch, step, declared_ns, look)
+        if self._rank == 0:
+            self.machine.append(self._machine.end(epoch))
         self._settle()
         self._loader.finish()
         self._fill_waits(rows[1:])
@@ -201,11 +272,14 @@ class Training:
     def _step(
         self, rows: NDArray[np.void], epoch: int, step: int, declared_ns: int, before: Look
     ) -> Look:
+        self._post.enter(self._awaits, before.now)
         batch = self._loader.next()
         loaded = self._look()
         # While the accelerator computes there is time to write down the step before.
         self._settle()
+        self._post.enter(Place.COMPUTE, loaded.now + max(0, declared_ns))
         compute_end_ns = self._accelerator.run(loaded.now, declared_ns, batch, self._look)
+        self._post.enter(Place.BARRIER, compute_end_ns)
         self._job.barrier.wait()
         after = self._look()
         self._unsettled = partial(
@@ -247,7 +321,14 @@ class Training:
             *(after.queue - before.queue, read_bytes),
         )
         self._step_count += 1
-        self._job.board.advance(self._rank, step, read_bytes)
+        self._job.board.finish(
+            self._rank,
+            epoch,
+            step,
+            end_ns=after.now,
+            declared_ns=declared_ns,
+            read_bytes=read_bytes,
+        )
 
     def _fill_waits(self, rows: NDArray[np.void]) -> None:
         # After the window: a worker's account of a wait may be complete only then.
@@ -264,7 +345,7 @@ class Training:
         start_ns = self._open().now
         self._loader.start(batches, phase=Phase.EVAL, epoch=epoch)
         self._evaluate_cases(batches)
-        self._job.barrier.wait()
+        self._meet()
         end_ns = time.monotonic_ns()
         self._loader.finish()
         self._close(epoch, Phase.EVAL, start_ns, end_ns, sample_count(batches))
@@ -272,9 +353,12 @@ class Training:
     def _evaluate_cases(self, batches: Batches) -> None:
         case_ns = round((self._spec.evaluation_case_s or 0) * 1e9)
         for number in range(len(batches)):
+            self._post.enter(self._awaits, time.monotonic_ns())
             self._loader.next()
             if case_ns:
-                self._accelerator.run(time.monotonic_ns(), case_ns)
+                now_ns = time.monotonic_ns()
+                self._post.enter(Place.COMPUTE, now_ns + case_ns)
+                self._accelerator.run(now_ns, case_ns)
             read_bytes = int(self._loader.deliveries[number]["bytes"])
             self._job.board.advance(self._rank, number + 1, read_bytes)
 
@@ -288,19 +372,23 @@ class Training:
             calls.phase, calls.epoch, calls.step = Phase.CHECKPOINT, epoch, 0
             calls.forget_marks()
             writer.write(calls)
-        self._job.barrier.wait()
+        self._meet()
         self._close(epoch, Phase.CHECKPOINT, start_ns, time.monotonic_ns(), 0)
 
     def _open(self) -> Look:
         self._meter.open()
+        self._post.enter(Place.BARRIER, time.monotonic_ns())
         self._job.barrier.wait()
-        return self._look()
+        look = self._look()
+        self._post.leave(look.now)
+        return look
 
     def _close(self, epoch: int, phase: Phase, start_ns: int, end_ns: int, samples: int) -> None:
         window = self._meter.close(
             epoch=epoch, phase=phase, start_ns=start_ns, end_ns=end_ns, samples=samples
         )
-        self._windows.append(window)
+        self._ledger.windows[self._window_count] = window
+        self._window_count += 1
         try:
             check_window(window, self._rank)
         except SelfCheckError:
@@ -309,14 +397,3 @@ class Training:
 
     def _look(self) -> Look:
         return self._main.clock.look()
-
-
-def _save(path: Path, rows: NDArray[np.void]) -> None:
-    temporary = path.with_suffix(".partial")
-    try:
-        with temporary.open("wb") as stream:
-            np.save(stream, rows)
-        temporary.rename(path)
-    except OSError:  # a part of it would be no use, and take the space that the result needs
-        temporary.unlink(missing_ok=True)
-        raise

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from dsgen.size import format_size
 from harness.worker.capacity import record_memory_bytes
-from harness.worker.cgroup import own_limits
-from harness.worker.failure import MemoryShortError
+from harness.worker.cgroup import CgroupLimits, own_limits
+from harness.worker.failure import LimitError, MemoryShortError
 from harness.worker.loader import slots_for
 from harness.worker.spec import WorkerSpec
 from harness.worker.workload import Reading
@@ -36,22 +36,87 @@ class Need:
     then: str
 
 
-def check_memory(spec: WorkerSpec, reading: Reading, *, checkpoint_calls: int) -> None:
-    """Compare what all ranks keep with what is available here.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MemoryFacts:
+    """The memory that a run had.
+
+    Args:
+        need_bytes: what all ranks keep; the rest may hold data.
+        limit_bytes: the control groups' limit, None for none.
+        group_version: of the control groups, None where there are none that are known.
+        total_bytes: of the machine.
+    """
+
+    need_bytes: int
+    limit_bytes: int | None
+    group_version: str | None
+    total_bytes: int
+
+
+def needed_bytes(spec: WorkerSpec, reading: Reading, *, checkpoint_calls: int) -> int:
+    """Return what all ranks together keep; `checkpoint_calls` are of the first rank's."""
+    return sum(need.size_bytes for need in _needs(spec, reading, checkpoint_calls))
+
+
+def check_memory(
+    spec: WorkerSpec, reading: Reading, *, checkpoint_calls: int, limit_bytes: int | None = None
+) -> None:
+    """Compare what all ranks keep with what is available.
+
+    Args:
+        spec: of the run.
+        reading: for what readers and batches keep.
+        checkpoint_calls: of the first rank's checkpoint.
+        limit_bytes: what will be available; None is what is available here and now.
 
     Raises:
         MemoryShortError: it does not fit, with the figures and what the largest part depends on.
     """
     needs = _needs(spec, reading, checkpoint_calls)
-    needed_bytes = sum(need.size_bytes for need in needs)
-    limit_bytes = available_bytes()
-    if needed_bytes > limit_bytes:
+    all_bytes = sum(need.size_bytes for need in needs)
+    there_bytes = available_bytes() if limit_bytes is None else limit_bytes
+    if all_bytes > there_bytes:
         parts = ", ".join(f"{format_size(need.size_bytes)} for {need.purpose}" for need in needs)
+        there = "is available" if limit_bytes is None else "is the limit"
         what = (
-            f"{spec.accelerators} ranks keep {format_size(needed_bytes)} ({parts}), "
-            f"{format_size(limit_bytes)} of memory is available"
+            f"{spec.accelerators} ranks keep {format_size(all_bytes)} ({parts}), "
+            f"{format_size(there_bytes)} of memory {there}"
         )
         raise MemoryShortError(what, then=max(needs, key=lambda need: need.size_bytes).then)
+
+
+def check_limit(limit_bytes: int | None, found: CgroupLimits) -> None:
+    """Compare the limit that was asked for with what the control groups say of this process.
+
+    Raises:
+        LimitError: they say another, none, or nothing that is understood.
+    """
+    if limit_bytes is None:
+        return
+    # The kernel counts in pages, and a group above may be tighter.
+    if found.memory_bytes is not None and found.memory_bytes <= limit_bytes:
+        return
+    if found.version is None:
+        says = "the control groups have a layout that is not known"
+    elif found.memory_bytes is None:
+        says = f"the control groups (version {found.version}) have no limit"
+    else:
+        says = f"the control groups have {format_size(found.memory_bytes)}"
+    what = f"the memory limit of {format_size(limit_bytes)} is not in force"
+    then = (
+        "let the engine control memory (see the warnings of `docker info`), or leave out --memory"
+    )
+    raise LimitError(what, where=says, then=then)
+
+
+def memory_facts(need_bytes: int, limits: CgroupLimits) -> MemoryFacts:
+    """Return what memory the ranks have, under the limits of this process."""
+    return MemoryFacts(
+        need_bytes=need_bytes,
+        limit_bytes=limits.memory_bytes,
+        group_version=limits.version,
+        total_bytes=_meminfo(Path("/proc"))["MemTotal"],
+    )
 
 
 def _needs(spec: WorkerSpec, reading: Reading, checkpoint_calls: int) -> tuple[Need, ...]:
@@ -105,8 +170,13 @@ def use_one_arena() -> None:
 
 def available_bytes(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> int:
     """Return the free memory of the machine, or the control groups' limit if that is less."""
-    lines = (proc / "meminfo").read_text().splitlines()
-    fields = dict(line.split(":", 1) for line in lines)
-    available = int(fields["MemAvailable"].split()[0]) * 1024
+    available = _meminfo(proc)["MemAvailable"]
     limit = own_limits(proc, groups).memory_bytes
     return available if limit is None else min(available, limit)
+
+
+def _meminfo(proc: Path) -> dict[str, int]:
+    """Return the sizes of /proc/meminfo in bytes."""
+    lines = (proc / "meminfo").read_text().splitlines()
+    pairs = (line.split() for line in lines)
+    return {words[0].rstrip(":"): int(words[1]) * 1024 for words in pairs if words[-1] == "kB"}

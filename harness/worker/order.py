@@ -1,5 +1,7 @@
 """Which rank reads which sample when. Pure; samples are numbers from 0."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,6 +40,22 @@ def train_batches(
     own = order[: samples - samples % ranks][rank::ranks]
     steps = len(own) // batch_size
     return own[: steps * batch_size].reshape(steps, batch_size)
+
+
+def typical(sizes_bytes: Sequence[int], count: int) -> Samples:
+    """Return the samples, `count` of them or all, whose sizes are nearest to the mean.
+
+    >>> typical([1, 5, 6, 20], 2).tolist()
+    [2, 1]
+    """
+    sizes = np.array(sizes_bytes, np.float64)
+    return np.argsort(np.abs(sizes - sizes.mean()), kind="stable")[:count]
+
+
+def in_turn(pool: Samples, *, rank: int, ranks: int, batch_size: int, steps: int) -> Samples:
+    """Return batches that go round a few samples, all ranks together; shape (steps, batch_size)."""
+    places = np.arange(steps * ranks * batch_size).reshape(steps, ranks, batch_size)
+    return pool[places[:, rank] % len(pool)]
 
 
 def eval_order(samples: int, *, seed: int, epoch: int, rank: int, ranks: int) -> Samples:

@@ -19,8 +19,10 @@ from harness.worker.clock import set_timer_slack, wall_anchor
 from harness.worker.devices import gpu_numbers, rank_threads
 from harness.worker.failure import MemoryShortError
 from harness.worker.loop import Job, Training
+from harness.worker.machine import MachineWindow
 from harness.worker.memory import use_one_arena
 from harness.worker.residency import Eviction
+from harness.worker.sources import SourceCount
 from harness.worker.spec import StepTime
 from harness.worker.tensorflow_accelerator import TensorFlow, start_tensorflow
 
@@ -35,11 +37,15 @@ class Outcome:
     wall_anchor: dict[str, int] = field(default_factory=dict)
     peak_rss_bytes: int = 0
     rows: int | None = None
+    looks: int = 0
     spin_ns: int = 0
     has_schedstat: bool = False
     checked_windows: int = 0
     mismatches: int = 0
     evictions: list[Eviction] = field(default_factory=list)
+    machine: list[MachineWindow] = field(default_factory=list)
+    counts: list[SourceCount] = field(default_factory=list)
+    uncounted: dict[str, str] = field(default_factory=dict)
     tensorflow: dict[str, Any] | None = None
 
 
@@ -112,6 +118,8 @@ def _train(job: Job, rank: int, outcome: Outcome, kept: list[Training]) -> None:
         outcome.checked_windows = training.checked_windows
         outcome.mismatches = training.mismatches
         outcome.evictions = training.evictions
+        outcome.machine = training.machine
+        outcome.counts, outcome.uncounted = training.counts, training.uncounted
         outcome.tensorflow = None if tensorflow is None else asdict(tensorflow.facts)
 
 
@@ -129,6 +137,7 @@ def _make_accelerator(job: Job, rank: int) -> tuple[Accelerator, TensorFlow | No
 def _save(job: Job, outcome: Outcome, training: list[Training]) -> None:
     try:
         for one in training:
+            outcome.looks = one.looks
             outcome.rows = one.save(Path(job.spec.out_dir))
     except OSError as error:
         then = "free some space or name another directory"

@@ -27,6 +27,10 @@ class Op(IntEnum):
     STAT = 12
 
 
+# Calls that no storage answers: they ask or change what the kernel keeps of an open file.
+BRIEF = (Op.LSEEK, Op.DUP, Op.IOCTL, Op.FCNTL)
+
+
 class FileClass(IntEnum):
     """What the file is to its workload."""
 

@@ -10,6 +10,7 @@ Buffer = Literal["fresh", "reuse"]
 Shuffle = Literal["none", "batches"]
 AcceleratorKind = Literal["emulated", "tensorflow"]
 LoaderKind = Literal["native", "tfdata"]
+ByteSource = Literal["proc", "nfs-mountstats", "lustre-osc", "none"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,6 +19,36 @@ class StepTime:
 
     mean_s: float
     sd_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rehearsal:
+    """Every epoch reads the same few batches, so that memory holds them from the first one on.
+
+    Args:
+        idle_epochs: how many epochs, the first ones, declare no time.
+        samples: of how many samples all batches are made, where each is a file of its own.
+    """
+
+    idle_epochs: int
+    samples: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Planted:
+    """What makes a training slow on purpose, to see whether it is found. Never a user's option.
+
+    Args:
+        read_bytes_per_s: what reads of all ranks together come to at most; None: as they are.
+        slow_rank: whose reads take `slow_read_s` longer each, asleep; None for no rank.
+        slow_read_s: likewise.
+        burn_s: CPU time that is burnt after each sample was read.
+    """
+
+    read_bytes_per_s: int | None = None
+    slow_rank: int | None = None
+    slow_read_s: float = 0.0
+    burn_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +62,13 @@ class WorkerSpec:
     rows. `shuffle` is of dlrm's rows.
     `accelerators` is how many, `accelerator` what they are. Only emulated ones have a `step_time`;
     `gpus` gives a device to each of TensorFlow's, instead of a part of the processor.
-    `evaluation_case_s` None reads the evaluation cases back to back.
+    `evaluation_case_s` None reads the evaluation cases back to back. The first `warmup_epochs` are
+    in no figure. `stall_s` without any movement, or `max_duration_s` altogether, end the run; None
+    never does.
+    `rehearsal` and `planted` are None in a training that a user asks for.
+    `byte_source` says where bytes from the storage are counted; `group_device` is the disk, as
+    "MAJOR:MINOR", of whose bytes the control group is asked, None where others share the group.
+    `memory_bytes` is the limit that must be in force, None for none.
     """
 
     workload: str
@@ -57,6 +94,14 @@ class WorkerSpec:
     cache: Cache
     step_time: StepTime | None
     evaluation_case_s: float | None
+    rehearsal: Rehearsal | None = None
+    planted: Planted | None = None
+    warmup_epochs: int = 0
+    stall_s: float | None = None
+    max_duration_s: float | None = None
+    byte_source: ByteSource = "proc"
+    group_device: str | None = None
+    memory_bytes: int | None = None
 
     @property
     def leaves_rows(self) -> bool:
@@ -73,4 +118,7 @@ class WorkerSpec:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if values["step_time"] is not None:
             values["step_time"] = StepTime(**values["step_time"])
+        for name, kind in (("rehearsal", Rehearsal), ("planted", Planted)):
+            if values.get(name) is not None:
+                values[name] = kind(**values[name])
         return cls(**values)

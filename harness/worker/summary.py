@@ -11,9 +11,12 @@ import numpy as np
 
 from dsgen.errors import PathError
 from harness.worker.accelerator import SPIN_NS
+from harness.worker.cost import RecordingCost
 from harness.worker.crew import Member
 from harness.worker.io import TracedFile
+from harness.worker.memory import MemoryFacts
 from harness.worker.rank import Outcome
+from harness.worker.residency import Eviction
 from harness.worker.spec import WorkerSpec
 from harness.worker.workload import Reading
 
@@ -47,10 +50,14 @@ def write_summary(
     cores: int,
     spin: bool,
     members: Sequence[Member],
+    cost: RecordingCost,
+    memory: MemoryFacts,
+    expelled: Sequence[Eviction],
 ) -> None:
     """Write worker.json: the run's own account, whatever became of it."""
     used = reading.epoch_samples
     outcomes = [member.outcome or Outcome() for member in members]
+    evictions = [*expelled, *(one for outcome in outcomes for one in outcome.evictions)]
     summary = {
         "schema_version": SCHEMA_VERSION,
         "status": status,
@@ -67,9 +74,15 @@ def write_summary(
             "threshold_ns": SPIN_NS,
             "cpu_ns": sum(outcome.spin_ns for outcome in outcomes),
         },
+        "recording": {**asdict(cost), "looks": sum(outcome.looks for outcome in outcomes)},
         "ranks": [_rank(member) for member in members],
         "tensorflow": _tensorflow([outcome.tensorflow for outcome in outcomes]),
-        "evictions": [asdict(one) for outcome in outcomes for one in outcome.evictions],
+        "machine": [asdict(one) for outcome in outcomes for one in outcome.machine],
+        "planted": None if spec.planted is None else asdict(spec.planted),
+        "evictions": [asdict(one) for one in evictions],
+        "memory": asdict(memory),
+        "counts": [asdict(one) for outcome in outcomes for one in outcome.counts],
+        "uncounted": {name: why for own in outcomes for name, why in own.uncounted.items()},
         "self_check": {
             "checked_windows": sum(outcome.checked_windows for outcome in outcomes),
             "mismatches": sum(outcome.mismatches for outcome in outcomes),
@@ -100,13 +113,13 @@ def _dropped(samples: int | None, used: int) -> int | None:
 def _rank(member: Member) -> dict[str, Any]:
     outcome = member.outcome
     failure = member.failure()
-    interrupted = outcome is not None and outcome.status == "interrupted"
+    interrupted = member.ended and outcome is not None and outcome.status == "interrupted"
     return {
         "rank": member.rank,
         "pid": member.process.pid,
         "wall_anchor": outcome.wall_anchor if outcome else None,
         "peak_rss_bytes": outcome.peak_rss_bytes if outcome else None,
-        "rows": outcome.rows if outcome else None,
+        "rows": outcome.rows if outcome and outcome.rows is not None else member.saved_rows,
         "error": "interrupted" if interrupted else str(failure) if failure else None,
     }
 

@@ -9,26 +9,34 @@ from pathlib import Path
 from typing import Final
 
 from dsgen.described import manifest_of
-from dsgen.errors import PathError, StopRequested, UsageError
-from dsgen.events import Emit
+from dsgen.errors import ExitCode, FeedrateError, PathError, StopRequested, UsageError
+from dsgen.events import Emit, error, notice
 from dsgen.input import held
 from dsgen.manifest import Manifest
 from harness.worker.bert_plan import plan_bert
 from harness.worker.capacity import record_disk_bytes
+from harness.worker.cgroup import own_limits
 from harness.worker.checkpoint import KINDS, Checkpoint
 from harness.worker.comm import Board, Turnstile
 from harness.worker.cores import usable_cores
+from harness.worker.cost import recording_cost
 from harness.worker.crew import Crew
 from harness.worker.descriptors import check_descriptors
 from harness.worker.devices import check_devices
 from harness.worker.dlrm import plan_dlrm
+from harness.worker.failure import LimitError
 from harness.worker.handover import Handover
 from harness.worker.imseg import plan_imseg
+from harness.worker.ledger import ledger_of
 from harness.worker.loop import Job
-from harness.worker.memory import check_memory
+from harness.worker.memory import MemoryFacts, check_limit, check_memory, memory_facts, needed_bytes
+from harness.worker.planted import Throttle
+from harness.worker.residency import LEFT_SHARE, Eviction, expel
 from harness.worker.shares import Shares
 from harness.worker.spec import WorkerSpec
 from harness.worker.summary import write_files, write_summary
+from harness.worker.watchdog import Limits, Watchdog
+from harness.worker.whereabouts import Whereabouts
 from harness.worker.workload import Reading
 
 READINGS: Final[dict[str, Callable[[WorkerSpec, Manifest], Reading]]] = {
@@ -52,13 +60,29 @@ def run_training(spec: WorkerSpec, emit: Emit) -> None:
         calls = checkpoint.calls(0) if checkpoint else 0
         check_devices(spec)
         check_descriptors(spec, reading)
+        limits = own_limits()
+        check_limit(spec.memory_bytes, limits)
         check_memory(spec, reading, checkpoint_calls=calls)
         _make_directories(out_dir)
         if checkpoint is not None:
             checkpoint.remove_stale()
         traced = [*reading.files, *(checkpoint.files if checkpoint else ())]
         write_files(out_dir / "trace" / "files.json", traced)
-        _run(spec, reading, checkpoint, emit)
+        memory = memory_facts(needed_bytes(spec, reading, checkpoint_calls=calls), limits)
+        _run(spec, reading, checkpoint, emit, memory, _expel(spec, reading))
+
+
+def check_need(spec: WorkerSpec, reading: Reading) -> int:
+    """Return the memory that the ranks will keep, before anything of a run exists.
+
+    Raises:
+        MemoryShortError: it does not fit into the spec's limit.
+    """
+    checkpoint = _checkpoint(spec, reading)
+    calls = checkpoint.calls(0) if checkpoint else 0
+    if spec.memory_bytes is not None:
+        check_memory(spec, reading, checkpoint_calls=calls, limit_bytes=spec.memory_bytes)
+    return needed_bytes(spec, reading, checkpoint_calls=calls)
 
 
 def recording_bytes(spec: WorkerSpec, manifest: Manifest) -> int:
@@ -90,18 +114,52 @@ def plan(spec: WorkerSpec, manifest: Manifest) -> Reading:
     return reading
 
 
-def _run(spec: WorkerSpec, reading: Reading, checkpoint: Checkpoint | None, emit: Emit) -> None:
+def _expel(spec: WorkerSpec, reading: Reading) -> tuple[Eviction, ...]:
+    """Empty memory of all data where a limit shall hold for it.
+
+    Raises:
+        LimitError: some of it stays.
+    """
+    if spec.memory_bytes is None:
+        return ()
+    started_s = time.monotonic()
+    left = expel([file.path for file in reading.files])
+    if left is not None and left > LEFT_SHARE:
+        what = f"{left:.0%} of the data's probed pages stay in memory, where no limit counts them"
+        then = "end what maps or writes these files, and repeat the run"
+        raise LimitError(what, where=spec.data_dir, then=then)
+    return (
+        Eviction(
+            epoch=0,
+            files=len(reading.files),
+            bytes=sum(file.size_bytes for file in reading.files),
+            seconds=time.monotonic() - started_s,
+            resident_fraction=left,
+        ),
+    )
+
+
+def _run(
+    spec: WorkerSpec,
+    reading: Reading,
+    checkpoint: Checkpoint | None,
+    emit: Emit,
+    memory: MemoryFacts,
+    expelled: tuple[Eviction, ...],
+) -> None:
     context = multiprocessing.get_context("fork")
     cores = usable_cores()
     # What computes on the processor needs the cores that others would burn.
     spin = spec.accelerators <= cores and spec.accelerator == "emulated"
-    board = Board(spec.accelerators)
-    takers = spec.accelerators - reading.readers
+    board = Board(spec.accelerators, epochs=spec.epochs, warmup_epochs=spec.warmup_epochs)
+    whereabouts = Whereabouts(spec.accelerators, 1 + spec.loader_workers)
+    takers, planted = spec.accelerators - reading.readers, spec.planted
     job = Job(
         spec=spec,
         reading=reading,
         barrier=Turnstile(context, spec.accelerators, spin=spin),
         board=board,
+        whereabouts=whereabouts,
         spin=spin,
         checkpoint=checkpoint,
         handover=Handover(
@@ -109,8 +167,27 @@ def _run(spec: WorkerSpec, reading: Reading, checkpoint: Checkpoint | None, emit
         )
         if takers
         else None,
+        throttle=Throttle(context, planted.read_bytes_per_s)
+        if planted and planted.read_bytes_per_s
+        else None,
+        ledgers=[
+            ledger_of(
+                spec,
+                reading,
+                rank=rank,
+                checkpoint_calls=checkpoint.calls(rank) if checkpoint else 0,
+            )
+            for rank in range(spec.accelerators)
+        ],
     )
     crew = Crew(context, job)
+    watchdog = Watchdog(
+        whereabouts=whereabouts,
+        board=board,
+        files=[*reading.files, *(checkpoint.files if checkpoint else ())],
+        limits=Limits(stall_s=spec.stall_s, duration_s=spec.max_duration_s),
+        vitals=crew.vitals,
+    )
     summarise = partial(
         write_summary,
         Path(spec.out_dir) / "worker.json",
@@ -119,16 +196,20 @@ def _run(spec: WorkerSpec, reading: Reading, checkpoint: Checkpoint | None, emit
         cores=cores,
         spin=spin,
         members=crew.members,
+        cost=recording_cost(),
+        memory=memory,
+        expelled=expelled,
     )
     started_s = time.monotonic()
     try:
         crew.start()
-        crew.watch(lambda: emit(_progress(board, spec, time.monotonic() - started_s)))
-        emit(_progress(board, spec, time.monotonic() - started_s))
+        crew.watch(lambda: emit(_position(board, spec, started_s, watchdog.look())))
+        emit(_position(board, spec, started_s))
     except BaseException as failure:
         crew.stop()
         with suppress(PathError):  # what came first is what is told
             summarise(status="interrupted" if isinstance(failure, StopRequested) else "failed")
+        _tell(failure, crew, emit)
         raise
     crew.stop()
     summarise(status="ok")
@@ -141,8 +222,22 @@ def _shares(spec: WorkerSpec) -> Shares | None:
     return Shares(ranks=spec.accelerators, batch_size=spec.batch_size)
 
 
-def _progress(board: Board, spec: WorkerSpec, elapsed_s: float) -> dict[str, object]:
+def _tell(failure: BaseException, crew: Crew, emit: Emit) -> None:
+    """Say what a run that hangs ended with before its files are closed, which may hang as well."""
+    for member in crew.members:
+        if not member.ended:
+            emit(notice(f"{member.failure()}"))
+    if isinstance(failure, FeedrateError) and failure.exit_code is ExitCode.STALLED:
+        emit(error(failure.exit_code, str(failure)))
+
+
+def _position(
+    board: Board, spec: WorkerSpec, started_s: float, waits: str | None = None
+) -> dict[str, object]:
+    """Return the event of where training stands; `waits` is what it waits for, if it hangs."""
     activity, epoch, step, steps = board.position()
+    tally = board.tally()
+    measured = tally.window_ns > 0
     return {
         "kind": "train",
         "epoch": epoch,
@@ -151,7 +246,11 @@ def _progress(board: Board, spec: WorkerSpec, elapsed_s: float) -> dict[str, obj
         "steps": steps,
         "phase": activity.name.lower(),
         "bytes": board.read_bytes(),
-        "elapsed_s": round(elapsed_s, 3),
+        "elapsed_s": round(time.monotonic() - started_s, 3),
+        # By the definitions of a result; where nothing is declared there is no AU.
+        "au": tally.declared_ns / tally.window_ns if measured and tally.declared_ns else None,
+        "bytes_per_s": tally.bytes * 10**9 / tally.window_ns if measured else None,
+        "waits": waits,
     }
 
 

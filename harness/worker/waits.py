@@ -57,8 +57,9 @@ def split_delivered(
     """Return the split of the batches that one loader worker delivered.
 
     Until the batch was ready, the interval counts as the worker spent it; a call that reaches
-    over an end of the interval counts in proportion. Between calls a worker that was off its CPU
-    was ready, without a core or without the interpreter. The rest - before the worker existed and
+    over an end of the interval counts in proportion; the CPU of brief calls, which have no mark, is
+    spread over the gap that they lie in. Between calls a worker that was off its CPU was ready,
+    without a core or without the interpreter. The rest - before the worker existed and
     after the batch was ready - is the main thread's own: its CPU, or its wake-up delay.
 
     Args:
@@ -123,8 +124,9 @@ def _curves(marks: NDArray[np.void]) -> tuple[Ns, list[NDArray[np.float64]]]:
     call_ns = marks["t1_ns"] - marks["t0_ns"]
     gap_ns = marks["t0_ns"][1:] - marks["t1_ns"][:-1]
     gap_cpu_ns = np.clip(marks["cpu0_ns"][1:] - marks["cpu1_ns"][:-1], 0, gap_ns)
+    brief_ns = np.minimum(marks["brief_ns"][1:], gap_cpu_ns)
     in_calls = (call_ns - call_cpu_ns - marks["queue_ns"], call_cpu_ns, 0, marks["queue_ns"])
-    in_gaps = (0, 0, gap_cpu_ns, gap_ns - gap_cpu_ns)
+    in_gaps = (0, brief_ns, gap_cpu_ns - brief_ns, gap_ns - gap_cpu_ns)
     curves = []
     for in_call, in_gap in zip(in_calls, in_gaps, strict=True):
         growth = np.zeros(len(knots_ns))

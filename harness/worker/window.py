@@ -9,6 +9,7 @@ from harness.worker.counters import IoCounters, IoSnapshot
 from harness.worker.failure import SelfCheckError
 from harness.worker.io import DataCalls
 from harness.worker.record import WINDOW, Op, Phase
+from harness.worker.sources import SourceCount, Sources
 
 
 class Meter:
@@ -20,6 +21,7 @@ class Meter:
             beside what is known to be no data stands for them.
         bystanders: returns what threads that read no data were returned by reads so far; they are
             there before a window opens, and when it has closed.
+        sources: which count for all ranks; None where another rank looks at them.
     """
 
     def __init__(
@@ -28,11 +30,14 @@ class Meter:
         *,
         inferred: bool = False,
         bystanders: Callable[[], int] = lambda: 0,
+        sources: Sources | None = None,
     ) -> None:
         self._calls = calls
         self._inferred = inferred
         self._bystanders = bystanders
         self._bystanders_bytes = 0
+        self._sources = sources
+        self.counts: list[SourceCount] = []
         self._counters = IoCounters()
         self._opened: IoSnapshot | None = None
         self._other_bytes = 0
@@ -42,6 +47,8 @@ class Meter:
     def open(self) -> None:
         """Begin a window."""
         # Before the counters, and after them in `close`: the main thread reads them, too.
+        if self._sources is not None:
+            self._sources.open()
         self._bystanders_bytes = self._bystanders()
         self._first_rows = [calls.row_count for calls in self._calls]
         self._cpu_ns = time.process_time_ns()
@@ -58,6 +65,8 @@ class Meter:
         closed = self._counters.snapshot()
         cpu_ns = time.process_time_ns() - self._cpu_ns
         other_bytes += self._bystanders() - self._bystanders_bytes
+        if self._sources is not None:
+            self.counts += self._sources.close(epoch=epoch, phase=phase)
         opened, self._opened = self._opened, None
         counted_bytes = closed.rchar - opened.rchar - opened.own_bytes
         row_bytes, asked_bytes = self._recorded()

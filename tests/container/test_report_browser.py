@@ -1,6 +1,7 @@
 import re
 
 import pytest
+from msgspec.structs import replace
 
 from harness.report import render_report
 from harness.report.definitions import DEFINITIONS
@@ -24,13 +25,23 @@ KEY_TEXT = {
 }
 
 
-@pytest.fixture(scope="module")
-def report(tmp_path_factory):
-    run_dir = tmp_path_factory.mktemp("run")
+def rendered(run_dir, *warnings):
     recording = realistic_recording()
     write(recording, run_dir)
-    write_result(build_result(recording, realistic_facts()), run_dir)
+    result = build_result(recording, realistic_facts())
+    write_result(replace(result, warnings=[*warnings, *result.warnings]), run_dir)
     return render_report(run_dir)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    return rendered(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
+def warned(tmp_path_factory):
+    path = "/mnt/" + "array_of_a_long_name" * 6
+    return rendered(tmp_path_factory.mktemp("warned"), f"nothing moved: rank 3 in read of {path}")
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +90,23 @@ def test_a_telephone_gets_text_of_its_own_size(browser, report):
     texts = "[...document.querySelectorAll('.narrow svg text')]"
     heights = browser.evaluate(f"{texts}.map(t => t.getBoundingClientRect().height)")
     assert min(heights) >= 9
+
+
+@pytest.mark.parametrize("width", [320, 360, 430])
+def test_a_telephone_shows_the_verdict_first_and_nothing_beside_its_edge(browser, warned, width):
+    browser.open(warned.as_uri(), width=width, dark=False)
+    assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    outside = "e => !e.closest('.scroll, .plot') && e.getBoundingClientRect().right > innerWidth"
+    assert (
+        browser.evaluate(f"[...document.querySelectorAll('main *')].filter({outside}).length") == 0
+    )
+    tops = [
+        browser.evaluate(f"document.querySelector('{place}').getBoundingClientRect().top")
+        for place in (".outcome", "h1", ".au strong", ".warnings", ".key", "figure")
+    ]
+    assert tops == sorted(tops)
+    assert tops[2] < 600
+    assert browser.evaluate("parseFloat(getComputedStyle(document.body).fontSize)") >= 16
 
 
 def luminance(colour):

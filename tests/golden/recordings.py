@@ -6,13 +6,13 @@ that meet at a barrier. `write` puts a recording where a worker would have put i
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from harness.analysis.recording import DataFile, Eviction, Recording, WorkerFacts
+from harness.analysis.recording import DataFile, Eviction, MachineWindow, Recording, WorkerFacts
 from harness.analysis.result import RunFacts
 from harness.worker.record import ROW, STEP, WINDOW, FileClass, Op, Phase
 
@@ -27,6 +27,7 @@ class Plan:
 
     `split` shares each load among storage, io_cpu, decode_cpu and runqueue; what is missing to 1
     stays unexplained. `wake_ns`: how late every rank but the last leaves a barrier.
+    `idle_share`: of the cores' time.
     """
 
     loads_ns: Sequence[Sequence[Sequence[int]]]
@@ -40,6 +41,7 @@ class Plan:
     eval_ns: int = 0
     checkpoint_ns: int = 0
     evictions: tuple[Eviction, ...] = ()
+    idle_share: float | None = 0.8
 
 
 def plan(ranks: int, steps: int, *, load_ms: int = 50, declared_ms: int = 100, **more: Any) -> Plan:
@@ -92,6 +94,7 @@ def record(plan: Plan) -> Recording:
         samples_dropped_per_epoch=0,
         mean_sample_bytes=plan.bytes_per_step / plan.batch_size,
         evictions=plan.evictions,
+        machine=tuple(_machine(plan, epoch) for epoch in range(1, len(plan.loads_ns) + 1)),
         other={"cores": 8, "spin": True, "ranks": [{"rank": r} for r in range(ranks)]},
     )
     return Recording(
@@ -198,10 +201,23 @@ def _worker_json(worker: WorkerFacts) -> dict[str, Any]:
             }
             for eviction in worker.evictions
         ],
+        "machine": [asdict(one) for one in worker.machine],
         **worker.other,
         "versions": {"python": "3.11", "numpy": "2"},
         "self_check": {"checked_windows": 1, "mismatches": []},
     }
+
+
+def _machine(plan: Plan, epoch: int) -> MachineWindow:
+    share = plan.idle_share
+    return MachineWindow(
+        epoch=epoch,
+        elapsed_ns=1_000 * MS,
+        cores=8,
+        idle_ns=None if share is None else int(share * 8_000 * MS),
+        pressure_ns={"cpu": (100 * MS, 0), "io": (300 * MS, 200 * MS), "memory": None},
+        pressure_source="/proc/pressure: of all tasks of the machine",
+    )
 
 
 def _meet(arrivals: Sequence[int], plan: Plan) -> list[int]:

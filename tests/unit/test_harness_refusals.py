@@ -214,6 +214,19 @@ def test_memory_limit_without_containers(place):
     assert refused(harness("train", "imseg", *flags(place, "--memory", "1GB")), 2, "memory")
 
 
+@pytest.mark.parametrize("workload", ["imseg", "bert", "dlrm"])
+def test_memory_limit_below_the_need_of_the_ranks(tmp_path, workload):
+    places = ("--data", tmp_path / "data", "--results", tmp_path / "results", "--size", "2GB")
+    words = (*places, "--preset", "smoke", "--accelerators", 4, "--memory", "120MB", "--dry-run")
+    told = ("4 ranks keep", "168 MB for 5 proc", "120 MB of memory is the limit; use fewer")
+    assert refused(harness("benchmark", workload, *words), 9, *told)
+    assert not (tmp_path / "data").exists()
+    words = (*words, "--memory", "2GB")
+    done = harness("benchmark", workload, *words)
+    assert done.returncode == 0, done.stderr
+    assert "memory  2 GB (limit of the run), the ranks keep " in done.stderr
+
+
 def test_profile_outside_its_range(place):
     words = flags(place, "--profile", "v100", "--batch-size", 64)
     assert refused(harness("train", "imseg", *words), 2, "v100", "--extrapolate")

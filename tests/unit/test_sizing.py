@@ -3,8 +3,10 @@
 import re
 from pathlib import Path
 
+import psutil
 import pytest
 
+from dsgen.size import format_size
 from harness.config import build_config
 from harness.document import find_builtin, read_document
 from tests.unit.test_harness_refusals import harness
@@ -35,13 +37,21 @@ def test_too_few_steps_are_refused_before_anything_is_made(tmp_path, workload):
 
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_less_data_than_so_many_times_the_memory_is_refused(tmp_path, workload):
-    rules = ("--require-memory-times", 5, "--memory", "300MB", "--size")
+    rules = ("--require-memory-times", 5, "--memory", "2GB", "--accelerators", 2, "--size")
     done = planned(tmp_path, workload, *rules, "1.2GB")
     assert done.returncode == 6
     [line] = done.stderr.splitlines()
-    assert "of training data, where 5 times the memory of 300 MB is asked for" in line
+    assert "of training data, where 5 times the memory of 2 GB is asked for" in line
     size = re.search(r"use --size (\d+GB) or more", line)[1]
     assert planned(tmp_path, workload, *rules, size).returncode == 0
+
+
+def test_a_limit_above_the_machine_s_memory_counts_as_much_as_there_is(tmp_path):
+    total_bytes = psutil.virtual_memory().total
+    rules = ("--require-memory-times", 5, "--memory", 1000 * total_bytes, "--size", "1.2GB")
+    done = planned(tmp_path, "imseg", *rules)
+    assert done.returncode == 6
+    assert f"5 times the memory of {format_size(total_bytes)} is asked for" in done.stderr
 
 
 def test_steps_that_were_cut_are_the_first_thing_to_give_up(tmp_path):
@@ -62,7 +72,7 @@ def test_the_preset_has_the_rules(tmp_path, workload):
 
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_a_data_set_too_small_for_a_single_step_is_told_the_size_as_well(tmp_path, workload):
-    rules = ("--require-memory-times", 5, "--memory", "300MB", "--require-steps", 2)
+    rules = ("--require-memory-times", 5, "--memory", "3GB", "--require-steps", 2)
     done = planned(tmp_path, workload, *rules, "--size", "1MB", "--accelerators", 4)
     assert done.returncode == 6
     size = re.search(r"use --size (\d+GB) or more", done.stderr)[1]

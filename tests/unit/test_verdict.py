@@ -70,6 +70,13 @@ def test_where_calls_left_no_rows_nobody_is_blamed():
     assert (check.passed, check.bytes, check.checked_windows) == (True, "inferred", 0)
 
 
+def test_one_long_stall_makes_no_straggler():
+    loads = [[[10 * MS] * 8, [5 * MS] * 7 + [900 * MS]]]
+    verdict = verdict_of(record(Plan(loads_ns=loads, declared_ns=[[100 * MS] * 8])))
+    assert evidence(verdict, "straggler_share_of_lost") > 0.9
+    assert (verdict.outcome, verdict.limit) == ("fail", "storage")
+
+
 def test_a_few_steps_name_no_straggler():
     loads = [[[10 * MS] * 7, [90 * MS] * 7]]
     verdict = verdict_of(record(Plan(loads_ns=loads, declared_ns=[[100 * MS] * 7])))
@@ -159,9 +166,25 @@ def test_a_client_that_is_too_slow_even_from_memory_is_named():
 
 
 def test_memory_that_was_asked_for_is_told_in_the_sentence():
-    verdict = verdict_of(record(plan(2, 2, load_ms=1, device_share=0.3)), cache="once")
+    verdict = verdict_of(record(plan(2, 2, load_ms=1, device_share=0.6)), cache="once")
     assert verdict.outcome == "pass"
-    assert "70 % of the bytes came from memory, not from the storage." in verdict.sentence
+    assert "40 % of the bytes came from memory, not from the storage." in verdict.sentence
+
+
+@pytest.mark.parametrize("cache", ["cold", "warm", "once", "asis"])
+@pytest.mark.parametrize("load_ms", [1, 50], ids=["fed", "held back"])
+@pytest.mark.parametrize(("share", "withheld"), [(0.499, True), (0.5, False), (1.0, False)])
+def test_nothing_is_said_of_a_storage_that_fewer_than_half_of_the_bytes_came_from(
+    cache, load_ms, share, withheld
+):
+    verdict = verdict_of(record(plan(2, 2, load_ms=load_ms, device_share=share)), cache=cache)
+    said = (verdict.outcome, verdict.limit)
+    if withheld:
+        assert said == ("withheld", "memory")
+        assert "50.1 % of the bytes came from memory" in verdict.sentence
+        assert verdict.sentence.startswith("No verdict")
+    else:
+        assert said == (("pass", "none") if load_ms == 1 else ("fail", "storage"))
 
 
 def test_no_knowledge_of_device_and_memory_gives_no_verdict():

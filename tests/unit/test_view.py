@@ -78,7 +78,7 @@ def test_every_token_and_every_evidence_has_a_name_or_is_plain():
 def test_unknown_device_bytes_are_a_word_and_never_zero():
     page = page_of(record(plan(2, 6, device_share=None)), facts(2))
     (bytes_table,) = [t for s in page.sections if s.anchor == "bytes" for t in s.tables]
-    assert {row[3:] for row in bytes_table.rows} == {("unknown", "unknown")}
+    assert {row[3:] for row in bytes_table.rows} == {("unknown", "unknown", "unknown")}
     (memory,) = [figure for figure in page.key_figures if figure.name == "From memory"]
     assert memory.value == "unknown"
     (figure,) = [f for s in page.sections for f in s.figures if f.name == "bytes"]
@@ -92,7 +92,7 @@ def test_a_run_without_rows_is_told_without_figures():
     assert (page.au, page.au_share) == ("unknown", None)
     assert "nothing to draw" in render_page(page)
     (bytes_table,) = [t for s in page.sections if s.anchor == "bytes" for t in s.tables]
-    assert bytes_table.rows == (("measured epochs", *("unknown",) * 4),)
+    assert bytes_table.rows == (("measured epochs", *("unknown",) * 5),)
     lost = {row[0]: row[1] for row in page.evidence.rows}["lost time"]
     assert lost == "unknown"
 

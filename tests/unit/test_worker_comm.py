@@ -89,7 +89,7 @@ def test_what_is_burnt_at_the_barrier_is_counted_and_bounded():
 
 
 def test_the_board_is_shared_with_forked_ranks():
-    board = Board(2)
+    board = Board(2, epochs=3)
     board.enter(0, Activity.TRAIN, 3, 7)
 
     def work():

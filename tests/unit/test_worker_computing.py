@@ -20,6 +20,7 @@ from harness.worker.io import DataCalls
 from harness.worker.loop import Job, Training
 from harness.worker.record import Phase
 from harness.worker.training import plan
+from harness.worker.whereabouts import Whereabouts
 from harness.worker.window import Meter, check_window
 from tests.property.strategies import data_set
 from tests.unit.dlrm_sets import make_text
@@ -61,7 +62,8 @@ def test_a_step_is_declared_to_take_what_it_took_on_the_batch_that_was_read(
         spec=spec,
         reading=reading,
         barrier=Turnstile(context, 1, spin=False),
-        board=Board(1),
+        board=Board(1, epochs=1),
+        whereabouts=Whereabouts(1, 1 + loader_workers),
         spin=False,
         checkpoint=None,
     )

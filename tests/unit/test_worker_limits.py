@@ -4,15 +4,18 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from dsgen.manifest import read_manifest
 from harness.worker import memory
 from harness.worker.capacity import rooms_of_rank
+from harness.worker.cgroup import own_limits
 from harness.worker.cores import usable_cores
-from harness.worker.failure import MemoryShortError
+from harness.worker.counters import IoCounters
+from harness.worker.failure import CountersError, LimitError, MemoryShortError
 from harness.worker.io import DataCalls
-from harness.worker.memory import available_bytes
+from harness.worker.memory import available_bytes, check_limit
 from harness.worker.record import ROW, Phase
 from harness.worker.training import plan
 from tests.unit.worker_run import load_json, make_data_set, make_spec, run_worker
@@ -84,6 +87,105 @@ def test_ranks_spin_only_with_a_core_each(tmp_path):
 )
 def test_the_tightest_memory_limit_of_the_own_groups_counts(groups, line, files, limit_bytes):
     assert available_bytes(*groups(line, files)) == limit_bytes
+
+
+# Recorded: Linux 6.18 with Docker 20.10, a container with --memory 300m in a hybrid system; its own
+# group is the root of each tree, and the names are the host's.
+CONTAINER_V1 = (
+    "7:blkio:/docker/b339f396\n4:memory:/docker/b339f396\n1:cpu:/docker/b339f396\n"
+    "0::/docker/b339f396"
+)
+FILES_V1 = {
+    "memory/memory.limit_in_bytes": 314572800,
+    "memory/memory.memsw.limit_in_bytes": 314572800,
+    "cpu/cpu.cfs_quota_us": -1,
+    "cpu/cpu.cfs_period_us": 100000,
+}
+# Composed from cgroups(7): the same container where version 2 is mounted alone.
+FILES_V2 = {
+    "cgroup.controllers": "cpuset cpu io memory hugetlb pids rdma misc",
+    "memory.max": 314572800,
+    "memory.swap.max": 0,
+    "cpu.max": "max 100000",
+}
+
+
+@pytest.mark.parametrize(
+    ("line", "files", "version"),
+    [(CONTAINER_V1, FILES_V1, "1"), ("0::/", FILES_V2, "2")],
+    ids=["version 1", "version 2"],
+)
+@pytest.mark.parametrize(
+    ("asked", "words"), [(314_572_800, None), (314_573_000, None), (300_000_000, "have 315 MB")]
+)
+def test_the_limit_of_a_container_is_found_in_force_or_refused(
+    groups, line, files, version, asked, words
+):
+    limits = own_limits(*groups(line, files))
+    assert (limits.version, limits.memory_bytes) == (version, 314_572_800)
+    if words is None:
+        check_limit(asked, limits)
+    else:
+        with pytest.raises(LimitError, match=f"limit of 300 MB is not in force.*{words}"):
+            check_limit(asked, limits)
+
+
+@pytest.mark.parametrize(
+    ("line", "files", "words"),
+    [
+        ("nothing that a kernel writes", {}, "have a layout that is not known"),
+        ("0::/", {}, "have a layout that is not known"),
+        ("4:memory:/a", {"memory/memory.limit_in_bytes": 9223372036854771712}, "have no limit"),
+        ("4:memory:/a", {}, r"\(version 1\) have no limit"),
+        ("0::/", {**FILES_V2, "memory.max": "a lot"}, r"\(version 2\) have no limit"),
+    ],
+)
+def test_a_limit_that_cannot_be_found_in_force_is_refused_in_one_line(groups, line, files, words):
+    limits = own_limits(*groups(line, files))
+    with pytest.raises(LimitError, match=words) as caught:
+        check_limit(10**9, limits)
+    assert caught.value.exit_code == 3
+    assert "\n" not in str(caught.value)
+    check_limit(None, limits)
+
+
+def test_a_run_whose_limit_does_not_hold_ends_before_its_first_read(tmp_path):
+    data_dir = make_data_set(tmp_path / "data", train=2, side=16)
+    spec = make_spec(tmp_path, data_dir, memory_bytes=4096)
+    ended = run_worker(tmp_path, spec)
+    assert ended.returncode == 3
+    assert "the memory limit of 4.1 kB is not in force" in ended.stdout
+    assert not list((tmp_path / "out").glob("*/*.npy"))
+
+
+def test_a_run_tells_the_memory_that_it_found(tmp_path):
+    data_dir = make_data_set(tmp_path / "data", train=2, side=16)
+    spec = make_spec(tmp_path, data_dir)
+    assert run_worker(tmp_path, spec).returncode == 0
+    told = load_json(spec, "worker.json")["memory"]
+    limits = own_limits()
+    assert (told["limit_bytes"], told["group_version"]) == (limits.memory_bytes, limits.version)
+    assert told["total_bytes"] == psutil.virtual_memory().total
+    peaks = [rank["peak_rss_bytes"] for rank in load_json(spec, "worker.json")["ranks"]]
+    assert told["need_bytes"] > 10_500_000  # the crops of a batch alone
+    assert sum(peaks) < told["need_bytes"] + (64 << 20)  # code that all share counts in each
+
+
+@pytest.mark.parametrize("text", ["", "wchar: 1\n", "rchar: many\n"])
+def test_counters_that_cannot_be_read_are_told_in_one_line(tmp_path, text):
+    path = tmp_path / "io"
+    if text:
+        path.write_text(text)
+    with pytest.raises(CountersError, match=str(path)) as caught:
+        IoCounters(str(path))
+    assert caught.value.exit_code == 11
+    assert "\n" not in str(caught.value)
+
+
+def test_a_kernel_without_device_counters_leaves_them_unknown(tmp_path):
+    path = tmp_path / "io"
+    path.write_text("rchar: 5\nwchar: 0\nsyscr: 1\nsyscw: 0\n")
+    assert IoCounters(str(path)).snapshot().read_bytes == -1
 
 
 def test_many_processes_need_memory_of_their_own(tmp_path, monkeypatch):

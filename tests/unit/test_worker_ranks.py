@@ -27,6 +27,7 @@ from tests.unit.worker_run import (
     run_worker,
     start_worker,
 )
+from tests.waiting import wait_until
 
 LONG = StepTime(mean_s=0.05, sd_s=0.0)
 
@@ -44,13 +45,6 @@ def long_spec(tmp_path, data_dir, **changes):
 def children_of(pid):
     tasks = Path(f"/proc/{pid}/task").glob("*/children")
     return [int(child) for task in tasks for child in task.read_text().split()]
-
-
-def wait_until(condition, what):
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, f"never happened: {what}"
-        time.sleep(0.01)
 
 
 def gone(pids):
@@ -99,7 +93,11 @@ def test_a_killed_rank_is_named_and_takes_the_others_with_it(tmp_path, data_dir,
     assert summary["status"] == "failed"
     assert "SIGKILL" in summary["ranks"][1]["error"]
     assert [rank["error"] for rank in summary["ranks"][::2]] == ["interrupted"] * 2
-    assert len(load(spec, "trace/rank-00000.npy")) == summary["ranks"][0]["rows"] > 0
+    for rank in range(3):  # the killed one's are saved by its parent
+        rows = load(spec, f"trace/rank-{rank:05d}.npy")
+        assert len(rows) == summary["ranks"][rank]["rows"] > 0
+        assert len(load(spec, f"steps/rank-{rank:05d}.npy")) > 1
+        assert (rows["rank"] == rank).all()
 
 
 @pytest.mark.parametrize(

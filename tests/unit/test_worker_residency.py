@@ -3,13 +3,15 @@
 import errno
 import os
 import time
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
 
 import pytest
 
 from dsgen.errors import DataSetError
 from harness.worker import residency
 from harness.worker.counters import IoCounters
-from harness.worker.residency import evict, resident_fraction, warm
+from harness.worker.residency import evict, expel, resident_fraction, warm
 from tests.unit.worker_run import load_json, make_data_set, make_spec, run_worker, sync
 
 
@@ -47,6 +49,34 @@ def test_a_probe_brings_in_no_more_than_its_page(paths):
     resident_fraction(paths)
     # A page each; read-ahead would have fetched hundreds of KiB.
     assert device_bytes() - before <= len(paths) * 16_384
+
+
+def test_a_page_that_the_device_delivers_during_the_probe_was_not_resident(paths, monkeypatch):
+    def wait(descriptor, pages, offset, _flags):
+        return preadv(descriptor, pages, offset)
+
+    preadv = os.preadv
+    evict_at_last(paths)
+    monkeypatch.setattr(os, "preadv", wait)
+    assert resident_fraction(paths) == 0
+    assert resident_fraction(paths) == 1
+
+
+def test_pages_are_expelled_whoever_wrote_or_read_them(paths):
+    for path in paths:
+        with Path(path).open("r+b") as stream:  # dirty from here on
+            stream.write(b"x" * (1 << 20))
+    warm(paths)
+    assert expel(paths) == 0
+
+
+def test_pages_that_are_mapped_stay_and_are_told(paths):
+    with (
+        Path(paths[0]).open("rb") as stream,
+        mmap(stream.fileno(), 0, access=ACCESS_READ) as mapped,
+    ):
+        assert sum(mapped[::4096]) == 0  # every page of it is touched
+        assert expel(paths) == 0.25
 
 
 def device_bytes():

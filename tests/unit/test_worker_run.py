@@ -18,6 +18,7 @@ from harness.worker.loop import Job
 from harness.worker.record import ROW, STEP, WINDOW, Op, Phase
 from harness.worker.spec import StepTime
 from harness.worker.training import run_training
+from harness.worker.whereabouts import Whereabouts
 from harness.worker.workload import Batch
 from tests.unit.worker_run import load, load_json, make_data_set, make_spec, run_worker
 
@@ -195,15 +196,16 @@ def run_here(spec):
 @pytest.mark.parametrize("loader_workers", [0, 2])
 def test_a_row_that_is_dropped_is_noticed(tmp_path, data_dir, monkeypatch, loader_workers):
     spec = make_spec(tmp_path, data_dir, epochs=2, loader_workers=loader_workers)
-    leave_row = DataCalls._leave_row
+    attempt = DataCalls._attempt
     reads = itertools.count()
 
-    def drop_one(self, *values):
-        leave_row(self, *values)
-        if self.epoch == 2 and values[-2] is Op.READ and next(reads) == 7:
+    def drop_one(self, op, *arguments):
+        result = attempt(self, op, *arguments)
+        if self.epoch == 2 and op is Op.READ and next(reads) == 7:
             self.row_count -= 1
+        return result
 
-    monkeypatch.setattr(DataCalls, "_leave_row", drop_one)
+    monkeypatch.setattr(DataCalls, "_attempt", drop_one)
     with pytest.raises(RankError, match=r"the kernel counted [\d,]+ bytes.*rank 0, epoch 2") as why:
         run_here(spec)
     assert why.value.exit_code == 11
@@ -283,7 +285,8 @@ def test_instant_batches_leave_accelerators_all_the_time(tmp_path, loader_worker
         spec=spec,
         reading=reading,
         barrier=Turnstile(context, 2, spin=True),
-        board=Board(2),
+        board=Board(2, epochs=2),
+        whereabouts=Whereabouts(2, 1 + loader_workers),
         spin=True,
         checkpoint=None,
     )

@@ -11,7 +11,7 @@ def ns(*values):
 
 
 def marks(*rows):
-    return np.array(list(rows), MARK)
+    return np.array([(*row, *[0] * (6 - len(row))) for row in rows], MARK)
 
 
 # A worker: born at 100, in a call from 200 to 300 (10 of CPU, 20 without a core), then on its CPU

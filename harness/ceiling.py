@@ -1,0 +1,181 @@
+"""What this client could do over cached data: a short second run, by the same engine and worker."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from dsgen.errors import FeedrateError
+from harness.analysis.ceiling import EPOCHS, IDLE_EPOCHS, Ceiling, compute_ceiling, no_ceiling
+from harness.analysis.epoch import epochs_of
+from harness.analysis.metrics import compute_metrics
+from harness.analysis.recording import Recording
+from harness.config import Config
+from harness.engine import Job, JobExit, Mount
+from harness.errors import ResultError
+from harness.progress import ErrorEvent, parse_event
+from harness.recordings import read_recording
+from harness.setting import Setting
+from harness.target import create_directory
+from harness.training import spec_here
+from harness.worker.spec import Rehearsal
+
+NAME: Final = "ceiling"
+TIMEOUT_S: Final = 60.0
+# A few seconds: of declared compute, of waiting where the client is slow, of reading from storage.
+_COMPUTE_S, _WALL_S, _FILL_S = 3.0, 6.0, 2.0
+_FEWEST_STEPS, _MOST_STEPS = 3, 50
+_EPOCH_BYTES = 4_000_000_000
+# Larger than what processors keep, so that memory is read; and a part of it, so that it stays.
+_POOL_BYTES = 2_000_000_000
+_MEMORY_PART = 4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measured:
+    """What the run before has shown, and the memory that there is."""
+
+    steps_per_epoch: int
+    sample_bytes: float
+    step_wall_s: float
+    bytes_per_s: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Size:
+    """Steps of each epoch, and the samples that imseg's batches are made of."""
+
+    steps: int
+    samples: int
+
+
+def measure_ceiling(setting: Setting, directory: Path, partial: Path) -> Ceiling:
+    """Return the two figures; whatever stands in the way is their reason, and ends nothing.
+
+    Args:
+        setting: of the run that has just ended well.
+        directory: of its data set.
+        partial: of its result; the recording goes to `ceiling` in it.
+
+    Raises:
+        StopRequested: as it came.
+    """
+    config = setting.config
+    if reason := _unsuitable(config):
+        return no_ceiling(reason)
+    try:
+        recording = read_recording(partial)
+        measured = _measured(recording, config)
+        if measured is None:
+            return no_ceiling("no epoch was measured from its first step to its last")
+        size = size_of(config, measured)
+        setting.progress.say(f"ceiling the same over cached data, {size.steps} steps")
+        return _run(setting, directory, partial / NAME, size)
+    except FeedrateError as error:
+        return no_ceiling(f"the run over cached data failed: {error}")
+
+
+def size_of(config: Config, measured: Measured) -> Size:
+    """Return how much is enough, and takes a few seconds."""
+    ranks_samples = config.batch_size * config.accelerators
+    step_bytes = max(1.0, ranks_samples * measured.sample_bytes)
+    step_s = config.step_time.mean_s if config.step_time else 0.0
+    steps = min(
+        _COMPUTE_S / max(step_s, 1e-6),
+        _WALL_S / max(measured.step_wall_s, 1e-6),
+        _EPOCH_BYTES / step_bytes,
+        _MOST_STEPS,
+    )
+    steps = max(_FEWEST_STEPS, int(steps))
+    if config.workload != "imseg":  # whose cases can be read in any order, and again
+        steps = min(steps, measured.steps_per_epoch)
+    pool_bytes = min(
+        _POOL_BYTES, measured.memory_bytes / _MEMORY_PART, measured.bytes_per_s * _FILL_S
+    )
+    samples = int(pool_bytes / max(1.0, measured.sample_bytes))
+    return Size(steps=steps, samples=max(1, min(samples, steps * ranks_samples)))
+
+
+def _unsuitable(config: Config) -> str | None:
+    if not config.ceiling:
+        return "not asked for"
+    if config.accelerator != "emulated":
+        return "accelerators that compute need the processor themselves"
+    if config.workload == "dlrm" and config.format != "bin":
+        return f"a few steps of dlrm {config.format} do not stand for its files, read as a whole"
+    return None
+
+
+def _measured(recording: Recording, config: Config) -> Measured | None:
+    epochs = epochs_of(recording, warmup_epochs=config.warmup_epochs)
+    metrics = compute_metrics(epochs, byte_source="none")
+    kept = [epoch for epoch in epochs if epoch.complete]
+    steps = sum(epoch.step_count for epoch in kept)
+    worker, bandwidth = recording.worker, metrics.bandwidth_bytes_per_s.value
+    if not steps or not worker.steps_per_epoch or bandwidth is None:
+        return None
+    memory_bytes = psutil.virtual_memory().available
+    return Measured(
+        steps_per_epoch=worker.steps_per_epoch,
+        sample_bytes=worker.mean_sample_bytes or 0.0,
+        step_wall_s=sum(epoch.window_ns for epoch in kept) / steps / 1e9,
+        bytes_per_s=bandwidth,
+        memory_bytes=min(memory_bytes, config.memory_bytes or memory_bytes),
+    )
+
+
+def _run(setting: Setting, directory: Path, out: Path, size: Size) -> Ceiling:
+    create_directory(out)
+    job = _job(setting, directory, out, size)
+    said: list[str] = []
+
+    def on_line(line: str) -> None:
+        event = parse_event(line)
+        if isinstance(event, ErrorEvent):
+            said.append(event.text)
+
+    ended = setting.engine.run(job, on_line)
+    if reason := _failure(ended, said):
+        return no_ceiling(f"the run over cached data failed: {reason}")
+    return compute_ceiling(read_recording(out), byte_source=setting.target.byte_source)
+
+
+def _job(setting: Setting, directory: Path, out: Path, size: Size) -> Job:
+    config = setting.config
+    spec = replace(
+        spec_here(setting, directory, out),
+        epochs=EPOCHS,
+        warmup_epochs=1,
+        max_duration_s=None,
+        steps=size.steps,
+        eval_from=0,
+        checkpoint_dir=None,
+        cache="asis",
+        rehearsal=Rehearsal(idle_epochs=IDLE_EPOCHS, samples=size.samples),
+    )
+    path = out / "spec.json"
+    try:
+        path.write_text(spec.to_json(), encoding="utf-8")
+    except OSError as error:
+        what, then = f"cannot write ({error.strerror})", "free space"
+        raise ResultError(what, where=str(path), then=then) from error
+    return Job(
+        name=f"{NAME}-{config.workload}",
+        arguments=("-m", "harness.worker", str(path)),
+        mounts=(Mount(path=directory, read_only=True), Mount(path=out)),
+        log=out / "worker.log",
+        memory_bytes=config.memory_bytes,
+        timeout_s=TIMEOUT_S,
+    )
+
+
+def _failure(ended: JobExit, said: list[str]) -> str | None:
+    if ended.out_of_memory:
+        return "out of memory"
+    if ended.timed_out:
+        return f"it took longer than {TIMEOUT_S:g} s"
+    if ended.code == 0:
+        return None
+    return said[-1] if said else f"exit code {ended.code}"

@@ -1,0 +1,103 @@
+"""Which counter a figure comes from, and what is said when two of them contradict each other."""
+
+from dataclasses import replace
+
+import pytest
+
+from harness.analysis.counted import AGREE_BYTES
+from harness.analysis.recording import SourceCount
+from harness.analysis.result import build_result
+from tests.golden.recordings import facts, plan, record
+
+RETURNED = 2 * 3 * 10**9  # of 2 ranks in 3 steps
+TARGETS = {
+    "proc": {"byte_source": "proc"},
+    "nfs": {"byte_source": "nfs-mountstats"},
+    "lustre": {"byte_source": "lustre-osc"},
+}
+
+
+def result(target="proc", counts=(), uncounted=(), *, own=1.0, cache="asis"):
+    """Return the result of a run whose sources counted `counts`: name -> bytes in the one epoch."""
+    recording = record(plan(2, 3, bytes_per_step=10**9, device_share=own, eval_ns=5))
+    pairs = dict(counts).items()
+    worker = replace(
+        recording.worker,
+        counts=tuple(SourceCount(source=n, epoch=1, phase=1, bytes=b) for n, b in pairs),
+        uncounted=dict(uncounted),
+    )
+    known = facts(2, target=TARGETS.get(str(target), target), cache=cache)
+    return build_result(replace(recording, worker=worker), known)
+
+
+def test_ranks_and_their_group_count_the_same_and_both_are_told():
+    volume = result(counts={"cgroup": RETURNED + 4096}).metrics.bytes
+    assert (volume.device.value, volume.device.source) == (RETURNED, "proc")
+    assert (volume.group.value, volume.group.source) == (RETURNED + 4096, "cgroup")
+    ranks = [(own.rank, own.returned, own.device) for own in volume.per_rank]
+    assert ranks == [(0, RETURNED // 2, RETURNED // 2), (1, RETURNED // 2, RETURNED // 2)]
+
+
+def test_a_group_that_did_not_count_is_null_with_its_reason():
+    volume = result(uncounted={"cgroup": "no throttle rule"}).metrics.bytes
+    assert (volume.device.value, volume.group.value) == (RETURNED, None)
+    assert volume.group.reason == "no throttle rule"
+
+
+def test_the_group_stands_in_for_ranks_whose_kernel_does_not_count():
+    volume = result(counts={"cgroup": RETURNED // 4}, own=None).metrics.bytes
+    assert (volume.device.value, volume.device.source) == (RETURNED // 4, "cgroup")
+    assert volume.memory_share == 0.75
+    assert [own.device for own in volume.per_rank] == [None, None]
+
+
+def test_where_nothing_counts_the_reason_is_told():
+    made = result(uncounted={"cgroup": "no throttle rule"}, own=None)
+    device = made.metrics.bytes.device
+    assert (device.value, device.source) == (None, "none")
+    assert "no read_bytes in /proc/PID/io" in device.reason
+    assert "no throttle rule" in device.reason
+    assert f"Bytes from the device are unknown: {device.reason}." in made.warnings
+    target = {"byte_source": "none", "byte_source_reason": "overlay: not known"}
+    assert result(target).metrics.bytes.device.reason == "overlay: not known"
+
+
+@pytest.mark.parametrize(("target", "name"), [("nfs", "nfs-mountstats"), ("lustre", "lustre-osc")])
+def test_bytes_of_network_storage_are_the_host_s(target, name):
+    made = result(target, {name: RETURNED // 2}, own=0.0)
+    volume = made.metrics.bytes
+    assert (volume.device.value, volume.device.source) == (RETURNED // 2, name)
+    assert (volume.memory_share, volume.group) == (0.5, None)
+    assert [own.device for own in volume.per_rank] == [None, None]
+    # The evaluation was not counted, and is not said to have had nothing.
+    assert made.evaluation[0].bytes.device.value is None
+    missing = result(target, uncounted={name: "only root may"}).metrics.bytes.device
+    assert (missing.value, missing.reason) == (None, "only root may")
+    broken = result(target, {name: None})
+    assert broken.metrics.bytes.device.value is None
+    assert broken.verdict.outcome == "withheld"
+
+
+@pytest.mark.parametrize(
+    ("target", "counts", "words"),
+    [
+        ("proc", {"cgroup": RETURNED + AGREE_BYTES}, None),
+        ("proc", {"cgroup": RETURNED * 2}, "/proc/PID/io 6 GB, cgroup 12 GB"),
+        ("proc", {"cgroup": RETURNED // 2}, "/proc/PID/io 6 GB, cgroup 3 GB"),
+        ("nfs", {"nfs-mountstats": 10**9, "nfs-read-replies": 10**9 + 10**7}, None),
+        ("nfs", {"nfs-mountstats": 10**9, "nfs-read-replies": 2 * 10**9}, "nfs-read-replies 2 GB"),
+        ("nfs", {"nfs-mountstats": 10**9, "nfs-read-replies": None}, None),
+        ("lustre", {"lustre-osc": 10**9, "lustre-llite": RETURNED}, None),
+        ("lustre", {"lustre-osc": 10**9, "lustre-llite": 10**9}, "read calls 6 GB, lustre-llite"),
+    ],
+)
+def test_two_counts_of_the_same_bytes_that_differ_are_a_warning(target, counts, words):
+    said = [line for line in result(target, counts).warnings if "contradict" in line]
+    assert len(said) == (words is not None)
+    assert all(words in line for line in said)
+
+
+@pytest.mark.parametrize(("factor", "told"), [(1.0, False), (1.01, False), (1.5, True)])
+def test_others_on_this_host_that_read_as_well_are_told(factor, told):
+    said = result("nfs", {"nfs-mountstats": int(RETURNED * factor)}).warnings
+    assert any("counts for all of this host" in line for line in said) is told
