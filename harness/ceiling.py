@@ -63,7 +63,7 @@ def measure_ceiling(setting: Setting, directory: Path, partial: Path) -> Ceiling
         StopRequested: as it came.
     """
     config = setting.config
-    if reason := _unsuitable(config):
+    if reason := unsuitable(config):
         return no_ceiling(reason)
     try:
         recording = read_recording(partial)
@@ -98,7 +98,8 @@ def size_of(config: Config, measured: Measured) -> Size:
     return Size(steps=steps, samples=max(1, min(samples, steps * ranks_samples)))
 
 
-def _unsuitable(config: Config) -> str | None:
+def unsuitable(config: Config) -> str | None:
+    """Return why a run of this kind has no ceiling, None where it has one."""
     if not config.ceiling:
         return "not asked for"
     if config.accelerator != "emulated":

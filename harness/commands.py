@@ -25,6 +25,7 @@ from harness.dataset import (
 )
 from harness.engine.choose import choose_engine
 from harness.engine.client import connect
+from harness.fidelity import add_similarity_verb
 from harness.flags import add_flags, add_options
 from harness.progress import Progress
 from harness.repeats import train_repeatedly
@@ -35,6 +36,7 @@ from harness.selftest.command import run_selftest
 from harness.setting import Setting
 from harness.system import system_facts
 from harness.target import Target, inspect_target, target_lines
+from harness.trace.command import add_trace_verb
 from harness.training import counted, training_lines
 from harness.worker.training import READINGS
 
@@ -213,6 +215,8 @@ def _parser() -> argparse.ArgumentParser:
     larger.add_argument("--mode", choices=MODES, default=MODES[0], help=MODE_HELP)
     add_flags(larger)
     larger.set_defaults(run=_scale)
+    add_trace_verb(verbs)
+    add_similarity_verb(verbs)
     tested = verbs.add_parser("selftest", help="plant causes, and see whether the verdict is right")
     tested.add_argument("workload", choices=("imseg",), nargs="?", default="imseg")
     tested.add_argument("--short", action="store_true", help="one slow storage, not three")

@@ -19,7 +19,8 @@ class Causes:
 
     `storage_wait` + `client_cpu` + `emulator` + `other` = `lost`. `straggler_ns` is what would be
     saved if `straggler_rank` were never last, the best single rank to leave out; it was last in
-    `straggler_steps` of `steps`.
+    `straggler_steps` of `steps`. `straggler_slowness` is its time in data calls per byte over the
+    others' median, None where that does not explain its waits or nothing was read.
     """
 
     lost_ns: int
@@ -30,6 +31,7 @@ class Causes:
     straggler_rank: int | None
     straggler_ns: int
     straggler_steps: int
+    straggler_slowness: float | None
     steps: int
 
     @property
@@ -72,6 +74,7 @@ def find_causes(
         straggler_rank=worst,
         straggler_ns=0 if worst is None else ranks * int(saved[worst]),
         straggler_steps=0 if worst is None else sum(_last_times(epoch, worst) for epoch in kept),
+        straggler_slowness=None if worst is None else _slowness(kept, worst),
         steps=sum(epoch.steps.shape[1] - 1 for epoch in kept),
     )
 
@@ -100,3 +103,21 @@ def _saved_without_ns(epoch: Epoch) -> NDArray[np.int64]:
 def _last_times(epoch: Epoch, rank: int) -> int:
     arrivals = epoch.steps["compute_end_ns"][:, 1:]
     return int((np.argmax(arrivals, axis=0) == rank).sum())
+
+
+def _slowness(kept: tuple[Epoch, ...], rank: int) -> float | None:
+    """Return how much longer a rank's reads took per byte, where it waited for them, not decoding.
+
+    Ranks that read ahead from storage too slow for all of them lag behind by the bytes that they
+    have drawn: one is last again and again although its reads are no slower than the others'.
+    """
+    steps = np.concatenate([epoch.steps[:, 1:] for epoch in kept], axis=1)
+    split = split_steps(steps[rank])
+    reads = split["storage_wait"] + split["io_cpu"] + split["runqueue"]
+    if split["decode_cpu"].sum() >= reads.sum():
+        return None
+    read, took = steps["bytes"].sum(axis=1), steps["io_wall_ns"].sum(axis=1)
+    others = [took[one] / read[one] for one in np.flatnonzero(read) if one != rank]
+    if not others or not read[rank]:
+        return None
+    return float(took[rank] / read[rank] / np.median(others)) if np.median(others) else None

@@ -91,7 +91,14 @@ def _about_cost(recording: Recording) -> list[str]:
 
 
 def _about_evictions(worker: WorkerFacts) -> list[str]:
-    return [
+    # Before epoch 0 nothing had been read yet, and memory was limited.
+    unasked = [
+        "this file system does not tell whether pages of the data were left in memory before the "
+        "run: the memory limit does not hold for such pages"
+        for eviction in worker.evictions
+        if eviction.epoch == 0 and eviction.resident_fraction is None
+    ]
+    return unasked + [
         f"before epoch {eviction.epoch}, {percent(eviction.resident_fraction)} of the probed pages "
         "were still in memory after the eviction"
         for eviction in worker.evictions

@@ -23,6 +23,8 @@ MAJORITY = 0.5
 STRAGGLER_STEPS = 8
 # One long stall makes a rank lose as much as a slow rank does, but that one is last all the time.
 STRAGGLER_SHARE = 0.75
+# Reads of one rank that take so much longer per byte are its own; less is drawn by lot.
+STRAGGLER_SLOWNESS = 1.5
 # From this share of bytes on, a pass or fail says that memory helped.
 NOTABLE_MEMORY = 0.1
 # Below this demand, a pass says nothing about bandwidth.
@@ -155,9 +157,7 @@ def _withhold_storage(case: Case, then: str) -> _Finding | None:
 def _fail(case: Case) -> _Finding:
     causes, lost = case.causes, case.causes.lost_ns
     slow = causes.straggler_rank
-    proven = causes.steps >= STRAGGLER_STEPS and causes.straggler_ns > MAJORITY * lost
-    proven = proven and causes.straggler_steps >= STRAGGLER_SHARE * causes.steps
-    if slow is not None and proven:
+    if slow is not None and _is_straggler(causes):
         share = percent(causes.share(causes.straggler_ns))
         sentence = (
             f"Rank {slow} holds {case.feeds} back: {case.mark}; "
@@ -185,6 +185,16 @@ def _fail(case: Case) -> _Finding:
         )
         return "fail", "undecided", sentence
     return "fail", limit, _blame(case, limit, share)
+
+
+def _is_straggler(causes: Causes) -> bool:
+    slowness = causes.straggler_slowness
+    return (
+        causes.steps >= STRAGGLER_STEPS
+        and causes.straggler_ns > MAJORITY * causes.lost_ns
+        and causes.straggler_steps >= STRAGGLER_SHARE * causes.steps
+        and (slowness is None or slowness >= STRAGGLER_SLOWNESS)
+    )
 
 
 def _doubt(case: Case) -> str | None:

@@ -77,6 +77,27 @@ def test_one_long_stall_makes_no_straggler():
     assert (verdict.outcome, verdict.limit) == ("fail", "storage")
 
 
+def test_a_rank_that_only_drew_more_bytes_is_no_straggler():
+    loads = [[[10 * MS] * 8, [90 * MS] * 8]]
+    recording = record(Plan(loads_ns=loads, declared_ns=[[100 * MS] * 8]))
+    assert verdict_of(recording).limit == "straggler"
+    recording.steps[1]["bytes"][1:] *= 9  # nine times the bytes in nine times the time
+    for table in (recording.windows[1], recording.rows[1]):
+        for name in ("row_bytes", "asked_bytes", "device_bytes", "returned"):
+            if name in table.dtype.names:
+                table[name] *= 9
+    recording.windows[1]["rchar"] = recording.windows[1]["row_bytes"] + 40
+    assert verdict_of(recording).limit == "storage"
+
+
+def test_a_rank_with_a_slow_processor_is_a_straggler_whatever_it_read():
+    loads = [[[10 * MS] * 8, [90 * MS] * 8]]
+    slow = Plan(loads_ns=loads, declared_ns=[[100 * MS] * 8], split={"decode_cpu": 1.0})
+    recording = record(slow)
+    recording.steps[1]["io_wall_ns"] = recording.steps[0]["io_wall_ns"]
+    assert verdict_of(recording).limit == "straggler"
+
+
 def test_a_few_steps_name_no_straggler():
     loads = [[[10 * MS] * 7, [90 * MS] * 7]]
     verdict = verdict_of(record(Plan(loads_ns=loads, declared_ns=[[100 * MS] * 7])))

@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 
 from dsgen.manifest import read_manifest
+from harness.trace.calls import Trace, by_thread, calls_of
+from harness.trace.strace import OPTIONS, parse
 from harness.worker.dlrm_rows import TEST_BATCH_ROWS
 from harness.worker.spec import WorkerSpec
 from harness.worker.training import plan
 from tests.reference.calls import Call, compare
-from tests.reference.strace import OPTIONS, Trace, by_thread, calls_of, parse
 from tests.unit.worker_run import REPOSITORY, calls_of_rank, command
 
 DLRM = re.compile(r".*/(preprocessed\w*\.bin|day_\w+\.npz|train\.txt)")
