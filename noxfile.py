@@ -22,6 +22,10 @@ MENU = {
     "verify": (["verify"], "Read every byte of one data set: -- DIRECTORY."),
     "remove": (["remove"], "Delete one data set by its manifest: -- DIRECTORY."),
     "report": (["report"], "Make the report of a result again: -- RESULT_DIRECTORY."),
+    "similarity": (
+        ["similarity"],
+        "Hold recordings against one another: -- W --original DIR --generated DIR.",
+    ),
     "compare": (["compare"], "Compare results, or groups of repeats: -- A B."),
     "selftest": (["selftest"], "Plant causes of slowness, and see whether the verdict finds them."),
     "clean": (["clean"], "Remove what this tool left in the engine, by label."),

@@ -171,7 +171,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--groups", type=int, default=6)
     parser.add_argument("--repeat", type=int, default=5)
-    parser.add_argument("--rate", type=parse_size, default=parse_size("50MB"))
+    parser.add_argument("--rate", type=parse_size, default=parse_size("30MB"))
     parser.add_argument("--less", type=share_argument, default=0.03)
     parser.add_argument("--directory", type=Path, default=Path("data/benchmark-compare"))
     options = parser.parse_args()

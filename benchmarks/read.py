@@ -1,23 +1,26 @@
-"""CPU seconds per GB of reading cached volumes: our reader beside np.load and a bare read(2) loop.
+"""CPU seconds per GB and peak memory of reading cached data sets: every loader beside plain loops.
 
-Round after round each way reads the same files in a process of its own; ratios are taken within
-a round and come with a 95 % interval over the rounds. Asserts nothing.
-Usage: python benchmarks/read.py [--size 2GB] [--rounds 12] [--directory DIR]
+Each way of `loaders.py` reads the same files in a process of its own, round after round; of several
+passes the cheapest counts, for what disturbs only ever adds. Ratios are taken within a round and
+come with a 95 % interval over the rounds. Asserts nothing.
+Usage: python benchmarks/read.py [NAME ...] [--size 500MB] [--rounds 7] [--directory DIR]
+    [--tensorflow COMMAND]  runs Python with TensorFlow and this repository; else its ways are left
+    out
 """
 
 import argparse
-import ctypes
-import functools
-import multiprocessing
+import json
 import os
+import shlex
 import statistics
-import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+import subprocess
+import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import numpy as np
+from loaders import PLAIN, WAYS, passes_of
 from scipy import stats
 
 from dsgen.choices import Wanted
@@ -25,111 +28,33 @@ from dsgen.manifest import read_manifest
 from dsgen.size import parse_size
 from dsgen.workloads import plan
 from dsgen.write import generate
-from harness.worker.buffers import touched
-from harness.worker.io import DataCalls, TracedFile
-from harness.worker.npy import CALLS_PER_FILE, NpyReader
-from harness.worker.record import FileClass
+from harness.config import build_config
+from harness.document import find_builtin, read_document
+from harness.training import worker_spec
+from harness.worker.spec import WorkerSpec
+from harness.worker.training import plan as plan_reading
 
-_PASSES = 6
-_SMALL_BUFFER_BYTES = 128 * 2**10  # what cat(1) reads at a time
-
-
-def bare_loop(files: list[TracedFile]) -> Callable[[], None]:
-    """Return a loop of read(2) into one small buffer: the least that reading can cost."""
-    libc = ctypes.CDLL(None)
-    libc.read.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)
-    libc.read.restype = ctypes.c_ssize_t
-    buffer = touched(_SMALL_BUFFER_BYTES)
-
-    def loop() -> None:
-        address = buffer.ctypes.data
-        for file in files:
-            descriptor = os.open(file.path, os.O_RDONLY)
-            missing_bytes = file.size_bytes
-            while (got_bytes := libc.read(descriptor, address, _SMALL_BUFFER_BYTES)) > 0:
-                missing_bytes -= got_bytes
-            os.close(descriptor)
-            if missing_bytes:
-                raise OSError(f"{file.path}: {missing_bytes} bytes did not come")
-
-    return loop
-
-
-def numpy_loop(files: list[TracedFile]) -> Callable[[], None]:
-    def loop() -> None:
-        for file in files:
-            np.load(file.path)
-
-    return loop
-
-
-def our_loop(files: list[TracedFile], *, reuse: bool) -> Callable[[], None]:
-    rows = len(files) * CALLS_PER_FILE * _PASSES
-    calls = DataCalls(rank=0, loader=0, rows=rows, marks=rows)
-    reader = NpyReader(calls, block_bytes=4096)
-    buffer = touched(max(file.size_bytes for file in files)) if reuse else None
-
-    def loop() -> None:
-        for file in files:
-            reader.load(file, buffer)
-
-    return loop
-
-
-WAYS: dict[str, Callable[[list[TracedFile]], Callable[[], None]]] = {
-    "read(2), small buffer": bare_loop,
-    "np.load": numpy_loop,
-    "ours, --buffer reuse": functools.partial(our_loop, reuse=True),
-    "ours, --buffer fresh": functools.partial(our_loop, reuse=False),
+_PASSES = 3
+_LOADERS = Path(__file__).with_name("loaders.py")
+_ROOT = _LOADERS.parents[1]
+# What the data set shall be beside its size.
+_WANTED = {
+    "imseg": Wanted(law="kits19"),
+    "bert": Wanted(min_files=64),
+    "dlrm-bin": Wanted(format="bin"),
+    "dlrm-npz": Wanted(format="npz"),
+    "dlrm-text": Wanted(format="text"),
 }
+# Where each rank reads, one alone does, and small steps leave out least.
+_ALONE = {"imseg": {"accelerators": 1, "batch_size": 1}, "bert": {"accelerators": 1}}
 
 
-def least_cpu_seconds(name: str, files: list[TracedFile]) -> float:
-    """Return the least of several passes over all files: what disturbs only ever adds.
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What the rounds of a way took."""
 
-    On a virtual machine the host takes back what was let go, every second or two, and a pass
-    that meets it pays half as much again.
-    """
-    loop = WAYS[name](files)
-    return min(cpu_seconds(loop) for _ in range(_PASSES))
-
-
-def cpu_seconds(loop: Callable[[], None]) -> float:
-    start = time.process_time()
-    loop()
-    return time.process_time() - start
-
-
-def in_a_process_of_its_own(name: str, files: list[TracedFile]) -> float:
-    """Return `least_cpu_seconds` of a new process, free of what other ways left in this one."""
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max_workers=1, mp_context=spawn) as executor:
-        return executor.submit(least_cpu_seconds, name, files).result()
-
-
-def data_set(directory: Path, size_bytes: int) -> list[TracedFile]:
-    layout = plan("imseg", size_bytes=size_bytes, seed=1, wanted=Wanted(law="kits19"))
-    generate(layout, directory, processes=2, emit=lambda _: None)
-    classes = {"x": FileClass.X, "y": FileClass.Y}
-    return [
-        TracedFile(
-            id=index,
-            path=str(directory / file.path),
-            size_bytes=file.bytes,
-            file_class=classes[file.file_class],
-            role=file.role,
-        )
-        for index, file in enumerate(read_manifest(directory).files)
-    ]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", type=parse_size, default=parse_size("2GB"))
-    parser.add_argument("--rounds", type=int, default=12)
-    parser.add_argument("--directory", type=Path, default=Path("data/benchmark-read"))
-    options = parser.parse_args()
-    measure(options.directory, size_bytes=options.size, rounds=options.rounds)
+    cpu_s_per_gb: list[float] = field(default_factory=list)
+    peak_bytes: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,35 +69,110 @@ class Compared:
         return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
 
 
-def measure(directory: Path, *, size_bytes: int, rounds: int) -> tuple[Compared, Compared]:
-    """Print each way, and return reuse over read(2) and fresh over np.load."""
-    files = data_set(directory, size_bytes)
-    total_gb = sum(file.size_bytes for file in files) / 1e9
-    bare_loop(files)()  # fills the page cache
-    taken: dict[str, list[float]] = {name: [] for name in WAYS}
-    for number in range(rounds):
-        # In turn from either end, so that no way always follows the same one.
-        for name in list(WAYS)[:: 1 - 2 * (number % 2)]:
-            taken[name].append(in_a_process_of_its_own(name, files) / total_gb)
-    bare, theirs = taken["read(2), small buffer"], taken["np.load"]
-    for name, values in taken.items():
-        print(
-            f"imseg: {name:22} {statistics.median(values):.3f} CPU s/GB ({min(values):.3f} to "
-            f"{max(values):.3f}), {compared(values, bare)} of read(2), "
-            f"{compared(values, theirs)} of np.load"
-        )
-    return (
-        compared(taken["ours, --buffer reuse"], bare),
-        compared(taken["ours, --buffer fresh"], theirs),
-    )
-
-
 def compared(ours: list[float], theirs: list[float]) -> Compared:
     """Return the geometric mean of the rounds' ratios and Student's interval of it."""
     logarithms = np.log(np.array(ours) / np.array(theirs))
     half = stats.t.ppf(0.975, len(logarithms) - 1) * stats.sem(logarithms)
     middle = logarithms.mean()
     return Compared(*(float(np.exp(middle + part)) for part in (0, -half, half)))
+
+
+def prepared(directory: Path, name: str, size_bytes: int) -> WorkerSpec:
+    """Make the data set `name`, or find it made; return the spec of a training over it."""
+    workload = name.split("-")[0]
+    data = directory / name
+    layout = plan(workload, size_bytes=size_bytes, seed=1, wanted=_WANTED[name])
+    generate(layout, data, processes=2, emit=lambda _: None)
+    config = build_config(workload, read_document(find_builtin(directory)), cwd=directory)
+    config = msgspec.structs.replace(
+        config,
+        epochs=1,
+        steps=0,
+        eval_from=0,
+        loader_workers=0,
+        checkpoint=None,
+        **_ALONE.get(workload, {}),
+    )
+    return worker_spec(config, data, directory / "out")
+
+
+def measure(
+    directory: Path, name: str, *, size_bytes: int, rounds: int, tensorflow: str | None = None
+) -> dict[str, Taken]:
+    """Read a data set in every way, print its part of the table, and return what was taken."""
+    spec = prepared(directory, name, size_bytes)
+    reading = plan_reading(spec, read_manifest(Path(spec.data_dir)))
+    files = [file for file in reading.files if file.role == "train"]
+    read_gb = sum(file.size_bytes for file in files) * passes_of(reading) / 1e9
+    places = {}
+    for loader in ("native", "tfdata"):
+        changed = msgspec.json.decode(spec.to_json()) | {"loader": loader}
+        changed["loader_workers"] = int(loader == "tfdata")
+        places[loader] = directory / f"{name}-{loader}.json"
+        places[loader].write_text(json.dumps(changed))
+    taken = {way: Taken() for way in WAYS[name] if tensorflow or "tf" not in way}
+    for number in range(rounds):
+        # In turn from either end, so that no way always follows the same one.
+        for way in list(taken)[:: 1 - 2 * (number % 2)]:
+            python = shlex.split(tensorflow or "") if "tf" in way else [sys.executable]
+            place = places["tfdata" if way.endswith("tfdata") else "native"]
+            seconds, peak_bytes, samples = in_a_process_of_its_own(
+                [*python, str(_LOADERS), str(place), name, way, str(_PASSES)]
+            )
+            check(way, samples, reading.epoch_samples * passes_of(reading))
+            taken[way].cpu_s_per_gb.append(seconds / read_gb)
+            taken[way].peak_bytes.append(peak_bytes)
+    print_part(name, taken)
+    return taken
+
+
+def in_a_process_of_its_own(command: list[str]) -> tuple[float, int, int]:
+    """Return what the command prints: CPU seconds, peak memory in bytes, and samples."""
+    environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
+    seconds, peak_bytes, samples = json.loads(done.stdout.splitlines()[-1])
+    return float(seconds), int(peak_bytes), int(samples)
+
+
+def check(way: str, came: int, expected: int) -> None:
+    """Compare the samples that came with those of an epoch, of which a batch may be left over."""
+    if came and abs(came - expected) > 0.01 * expected:
+        raise SystemExit(f"{way} read {came:,} samples of {expected:,}")
+
+
+def print_part(name: str, taken: dict[str, Taken]) -> None:
+    """Print a line for each way: medians, ranges, and ratios to the plain loop and reference."""
+    references = [PLAIN, *(way for way in list(WAYS[name])[1:2] if way in taken)]
+    for way, one in taken.items():
+        costs = one.cpu_s_per_gb
+        ratios = [
+            f"{compared(costs, taken[other].cpu_s_per_gb)} of {other}" for other in references
+        ]
+        print(
+            f"{name:9}  {way:20}  {statistics.median(costs):6.3f} CPU s/GB ({min(costs):.3f} to "
+            f"{max(costs):.3f})  {statistics.median(one.peak_bytes) / 1e6:5.0f} MB  "
+            f"{', '.join(ratios)}",
+            flush=True,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*WAYS, []], default=[], metavar="NAME")
+    parser.add_argument("--size", type=parse_size, default=parse_size("500MB"))
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--directory", type=Path, default=Path("data/benchmark-read"))
+    parser.add_argument("--tensorflow", metavar="COMMAND")
+    options = parser.parse_args()
+    directory = options.directory.absolute()
+    for name in options.names or WAYS:
+        measure(
+            directory,
+            name,
+            size_bytes=options.size,
+            rounds=options.rounds,
+            tensorflow=options.tensorflow,
+        )
 
 
 if __name__ == "__main__":

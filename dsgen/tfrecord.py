@@ -124,7 +124,10 @@ def count_records(descriptor: int, file_bytes: int, at_most: int | None = None) 
     """
     records = at = 0
     while at < file_bytes and records != at_most:
-        at = next_header(descriptor, at, file_bytes)
+        try:
+            at = next_header(descriptor, at, file_bytes)
+        except ValueError as error:
+            raise ValueError(f"record {records + 1:,}: {error}") from error
         records += 1
     return records, at
 

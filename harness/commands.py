@@ -25,6 +25,7 @@ from harness.dataset import (
 )
 from harness.engine.choose import choose_engine
 from harness.engine.client import connect
+from harness.fidelity import add_similarity_verb
 from harness.flags import add_flags, add_options
 from harness.progress import Progress
 from harness.repeats import train_repeatedly
@@ -35,7 +36,8 @@ from harness.selftest.command import run_selftest
 from harness.setting import Setting
 from harness.system import system_facts
 from harness.target import Target, inspect_target, target_lines
-from harness.training import training_lines
+from harness.trace.command import add_trace_verb
+from harness.training import counted, training_lines
 from harness.worker.training import READINGS
 
 Run = Callable[[argparse.Namespace, tuple[str, ...]], ExitCode]
@@ -71,6 +73,8 @@ def _work(steps: Sequence[str], options: argparse.Namespace, command: tuple[str,
     if data.manifest is None:
         check_capacity(config.size_bytes, config.data)
     with _progress(config) as progress:
+        if "train" in steps:
+            data = counted(config, data, progress.say)
         training = training_lines(config, data) if "train" in steps else []
         for line in [*target_lines(target), *data_lines(config, data), *training, *notices]:
             progress.say(line)
@@ -211,6 +215,8 @@ def _parser() -> argparse.ArgumentParser:
     larger.add_argument("--mode", choices=MODES, default=MODES[0], help=MODE_HELP)
     add_flags(larger)
     larger.set_defaults(run=_scale)
+    add_trace_verb(verbs)
+    add_similarity_verb(verbs)
     tested = verbs.add_parser("selftest", help="plant causes, and see whether the verdict is right")
     tested.add_argument("workload", choices=("imseg",), nargs="?", default="imseg")
     tested.add_argument("--short", action="store_true", help="one slow storage, not three")

@@ -285,6 +285,9 @@ def _contradictions(
         refuse("pipelines", f"{workload} has a fixed number of readers", "leave it out")
     if values.get("loader") == "tfdata" and workload != "bert":
         refuse("loader", f"{workload} does not read by tf.data", "leave it out")
+    if values.get("eval_every_steps") and workload != "dlrm":
+        what = f"{workload} is evaluated after epochs"
+        refuse("eval_every_steps", what, "leave it out, and use --eval-every")
     if warmup >= epochs:
         what = f"{warmup} of {epochs} epochs are warm-up: none would be measured"
         refuse("warmup_epochs", what, f"stay below {epochs}")

@@ -31,6 +31,7 @@ _FLAGS: Final[dict[str, tuple[str | None, str]]] = {
     "warmup_epochs": ("N", "of these, left out of the figures"),
     "eval_from": ("N", "first epoch followed by evaluation, 0 for none (half of the epochs)"),
     "eval_every": ("N", "epochs from one evaluation to the next"),
+    "eval_every_steps": ("N", "of dlrm: evaluate within an epoch, too, after so many steps"),
     "loader_workers": ("N", "readers of a rank; 0 reads between the steps"),
     "prefetch_batches": ("N", "that each loader worker reads ahead"),
     "shuffle": ("none|batches", "of dlrm bin: rows in their order, or batches in a random one"),

@@ -50,6 +50,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     warmup_epochs: CountOrZero
     eval_from: CountOrZero
     eval_every: Count
+    eval_every_steps: CountOrZero
     loader_workers: LoaderWorkers
     prefetch_batches: Count
     shuffle: Shuffle

@@ -26,6 +26,7 @@ from harness.result import RESULT_NAME, Result
 from harness.setting import Setting
 from harness.target import create_directory, inspect_target
 from harness.training import spec_here, worker_spec
+from harness.worker.bert_plan import records_of
 from harness.worker.training import recording_bytes
 
 # The worker itself ends at its limit, and says what it waited for. This is for one that cannot.
@@ -105,7 +106,10 @@ def train(setting: Setting, data: DataSet) -> ExitCode:
     # `steps` at once: a run that fails before its first epoch has no rows, but a reason to tell.
     for name in ("logs", "steps"):
         create_directory(partial / name)
-    ending = run_ranks(setting, directory, partial, home / run_id)
+    # What was counted here need not be counted there again.
+    is_counted = manifest.crc32c is None and setting.config.workload == "bert"
+    records = records_of(manifest) if is_counted else None
+    ending = run_ranks(setting, directory, partial, home / run_id, records=records)
     ending, ceiling = _ceiling(setting, directory, partial, ending)
     # Nothing of this may be cut short: it ends by itself in a moment, whoever asks it to stop.
     with _undisturbed():
@@ -210,10 +214,17 @@ def _next_step(code: int) -> str:
     return "see the log, and report it where that does not explain it"
 
 
-def run_ranks(setting: Setting, directory: Path, partial: Path, final: Path) -> Ending:
+def run_ranks(
+    setting: Setting,
+    directory: Path,
+    partial: Path,
+    final: Path,
+    *,
+    records: tuple[int, ...] | None = None,
+) -> Ending:
     """Train, and return how it ended, whatever it was: the result tells of it."""
     try:
-        job = _training_job(setting, directory, partial)
+        job = _training_job(setting, directory, partial, records)
         ended = setting.engine.run(job, setting.progress.line)
         check_exit(setting, job, ended, final / job.log.relative_to(partial))
     except FeedrateError as error:
@@ -235,10 +246,13 @@ def _ceiling(
         return Ending(exit_code=stop.exit_code, stop=stop), no_ceiling("stopped")
 
 
-def _training_job(setting: Setting, directory: Path, partial: Path) -> Job:
+def _training_job(
+    setting: Setting, directory: Path, partial: Path, records: tuple[int, ...] | None
+) -> Job:
     config, spec = setting.config, partial / "spec.json"
     limit_s = config.max_duration_s
-    order = replace(spec_here(setting, directory, partial), planted=setting.planted)
+    here = spec_here(setting, directory, partial)
+    order = replace(here, planted=setting.planted, records=records)
     try:
         spec.write_text(order.to_json(), encoding="utf-8")
     except OSError as error:

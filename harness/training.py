@@ -1,5 +1,7 @@
 """What a training will do: the worker's order, and the lines that say it before the start."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +12,8 @@ from harness.dataset import DataSet, planned_manifest, reading_notices
 from harness.limit import memory_lines
 from harness.setting import Setting
 from harness.sizing import check_size
+from harness.worker.bert_plan import records_of, with_records
+from harness.worker.schedule import evaluations_of_run
 from harness.worker.spec import ByteSource, WorkerSpec
 from harness.worker.training import plan
 from harness.worker.workload import Reading
@@ -49,6 +53,7 @@ def worker_spec(
         seed=config.seed if order_seed is None else order_seed,
         eval_from=config.eval_from,
         eval_every=config.eval_every,
+        eval_every_steps=config.eval_every_steps,
         loader_workers=config.loader_workers,
         prefetch_batches=config.prefetch_batches,
         shuffle=config.shuffle,
@@ -79,6 +84,21 @@ def spec_here(setting: Setting, directory: Path, out: Path) -> WorkerSpec:
     )
 
 
+def counted(config: Config, data: DataSet, say: Callable[[str], None]) -> DataSet:
+    """Return the data set with its records counted, where an epoch's steps follow from them.
+
+    Raises:
+        DataSetError: a file is damaged.
+    """
+    manifest = data.manifest
+    if config.workload != "bert" or config.steps or manifest is None or records_of(manifest):
+        return data
+    files = sum(file.role == "train" for file in manifest.files)
+    say(f"count   the records of {files} files, by their headers; --steps N needs no count")
+    spec = worker_spec(config, data.directory, config.results)
+    return replace(data, manifest=with_records(manifest, spec))
+
+
 def training_lines(config: Config, data: DataSet) -> list[str]:
     """Return what training will do, before it does.
 
@@ -101,6 +121,11 @@ def training_lines(config: Config, data: DataSet) -> list[str]:
         seeds = f"{config.seed} to {config.seed + config.repeat - 1}"
         lines.append(f"        {config.repeat} runs, seeds {seeds} of order and step times")
     lines += _demand_lines(config, reading) if reading.computes else [_PREPARED]
+    if evaluations_of_run(spec, reading.steps_per_epoch) > evaluations_of_run(spec, 1):
+        lines.append(
+            f"        evaluated after every {config.eval_every_steps:,} steps and at the end of an "
+            "epoch, outside the time of its steps"
+        )
     lines += memory_lines(config, spec, reading)
     return [*lines, *config_notices(config), *reading_notices(config, manifest)]
 

@@ -109,10 +109,10 @@ def _file(root: Path, name: str) -> SourceFile:
     except OSError as error:
         raise unreadable(path, error) from error
     except ValueError as error:
-        what = f"does not begin with a record ({error})"
+        what = f"does not begin with a record (record 1 at byte 0: {error})"
         raise DataSetError(what, where=str(path), then=_THEN) from error
     if missing := sorted(_FEATURES - found):
-        what = f"its first record lacks {', '.join(missing)}"
+        what = f"record 1 at byte 0 lacks {', '.join(missing)}"
         raise DataSetError(what, where=str(path), then=_THEN)
     return file
 

@@ -16,8 +16,9 @@ class Epoch:
     Args:
         steps: STEP, shape (ranks, 1 + steps); column 0 is the opening barrier. Shape (ranks, 0)
             when a rank never reached it.
-        windows: the WINDOW row of training per rank, shape (ranks,); None when one is missing.
-        complete: every rank finished every step and closed its window.
+        windows: the WINDOW rows of training of all ranks, several of each where the epoch was
+            paused for evaluations; None when one is missing.
+        complete: every rank finished every step and closed its windows.
     """
 
     number: int
@@ -42,11 +43,27 @@ class Epoch:
         return ends
 
     @property
+    def pauses_ns(self) -> NDArray[np.int64]:
+        """Before each step the time that belongs to none, shape (steps,): 0 but for evaluations.
+
+        A step begins where its rank left the barrier before it. After a pause that is another one.
+        """
+        begins: NDArray[np.int64] = self.steps["load_start_ns"][:, 1:].min(axis=0)
+        return begins - self.release_ns[:-1]
+
+    @property
     def window_ns(self) -> int:
-        """From the release of the opening barrier to the release of the last one."""
+        """From the release of the opening barrier to that of the last one, without pauses."""
         if self.step_count == 0:
             return 0
-        return int(self.release_ns[-1] - self.release_ns[0])
+        return int(self.release_ns[-1] - self.release_ns[0] - self.pauses_ns.sum())
+
+    @property
+    def walls_ns(self) -> NDArray[np.int64]:
+        """Each rank's own time in steps, shape (ranks,): between its leavings of the barriers."""
+        steps = self.steps[:, 1:]
+        walls: NDArray[np.int64] = (steps["barrier_end_ns"] - steps["load_start_ns"]).sum(axis=1)
+        return walls
 
     @property
     def declared_ns(self) -> int:
@@ -72,7 +89,7 @@ def _epoch(recording: Recording, number: int, warm_up: bool) -> Epoch:
     by_rank = [_unbroken(rows[rows["epoch"] == number]) for rows in recording.steps]
     common = min(len(rows) for rows in by_rank)
     windows = [_window(rows, number) for rows in recording.windows]
-    closed = bool(windows) and all(len(rows) == 1 for rows in windows)
+    closed = bool(windows) and all(map(_closed, by_rank, windows))
     expected = recording.worker.steps_per_epoch
     whole = all(len(rows) == common for rows in by_rank) and common > 1
     return Epoch(
@@ -89,6 +106,13 @@ def _unbroken(rows: Records) -> Records:
     rows = np.sort(rows, order="step")
     whole = rows["step"] == np.arange(len(rows))
     return rows if whole.all() else rows[: int(np.argmin(whole))]
+
+
+def _closed(steps: Records, windows: Records) -> bool:
+    """Return whether the last of a rank's windows was closed after its last step began."""
+    if not len(windows):
+        return False
+    return not len(steps) or bool(windows["end_ns"].max() >= steps["load_start_ns"][-1])
 
 
 def _window(rows: Records, number: int) -> Records:

@@ -18,7 +18,7 @@ _FREE_OPTIONS: Final = frozenset(
     {
         *("data", "checkpoint", "image_archive", "processes", "preset", "extrapolate"),
         *("extrapolated", "require_steps", "require_memory_times", "require_au"),
-        *("max_duration_s", "stall_s"),
+        *("max_duration_s", "stall_s", "ceiling"),
     }
 )
 # The data set as it is read. `content_crc32c` is that of its files alone: manifests of the same

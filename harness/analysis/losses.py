@@ -100,7 +100,7 @@ def _rank_losses(windows: Records, kept: tuple[Epoch, ...], rank: int) -> Losses
     wall = 0
     for epoch in kept:
         own = epoch.steps[rank]
-        wall += int(own["barrier_end_ns"][-1] - own["barrier_end_ns"][0])
+        wall += int(epoch.walls_ns[rank])
         for kind, per_step in split_steps(own[1:]).items():
             explained[kind] += int(per_step.sum())
     numbers = [epoch.number for epoch in kept]

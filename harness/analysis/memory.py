@@ -92,7 +92,8 @@ def memory_of(
         need_bytes=need_bytes,
         data_bytes=data_bytes,
         ratio=ratio,
-        regime=None if ratio is None else regime_of(ratio),
+        # As the ratio is told: a limit in whole pages is a little below the one asked for.
+        regime=None if ratio is None else regime_of(round(ratio, 2)),
     )
 
 

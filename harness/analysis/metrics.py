@@ -144,8 +144,7 @@ def _au(epochs: tuple[Epoch, ...], kept: tuple[Epoch, ...], wall_ns: int) -> Au:
 
 def _rank_au(kept: tuple[Epoch, ...], rank: int) -> float | None:
     declared = sum(int(epoch.steps["declared_ns"][rank, 1:].sum()) for epoch in kept)
-    ends = [epoch.steps["barrier_end_ns"][rank] for epoch in kept]
-    return _utilisation(declared, sum(int(own[-1] - own[0]) for own in ends))
+    return _utilisation(declared, sum(int(epoch.walls_ns[rank]) for epoch in kept))
 
 
 def _au_mlperf_style(kept: tuple[Epoch, ...]) -> float | None:
@@ -156,8 +155,7 @@ def _au_mlperf_style(kept: tuple[Epoch, ...]) -> float | None:
         steps = epoch.steps
         compute = (steps["compute_end_ns"] - steps["load_end_ns"])[:, 2:].sum(axis=1)
         first = (steps["compute_end_ns"] - steps["load_start_ns"])[:, 1]
-        own_window = steps["barrier_end_ns"][:, -1] - steps["barrier_end_ns"][:, 0]
-        per_epoch.append(float((compute / (own_window - first)).mean()))
+        per_epoch.append(float((compute / (epoch.walls_ns - first)).mean()))
     return sum(per_epoch) / len(per_epoch) if per_epoch else None
 
 

@@ -9,16 +9,16 @@ from harness.analysis.selfcheck import REST_LIMIT, SelfCheck
 from harness.analysis.volume import WARM_DEVICE_SHARE
 from harness.analysis.wording import percent
 
-# With fewer steps, the pipeline's start is a large part of every epoch.
-FEW_STEPS = 5
 
-
-def notices_of(recording: Recording, epochs: tuple[Epoch, ...], check: SelfCheck) -> list[str]:
+def notices_of(
+    recording: Recording, epochs: tuple[Epoch, ...], check: SelfCheck, *, few_steps: str | None
+) -> list[str]:
     """Return the warnings that the recording itself gives reason for."""
     return [
         *_about_planted(recording.worker),
         *check.problems,
         *_about_epochs(epochs),
+        *([f"{few_steps}; a larger data set gives more steps"] if few_steps else []),
         *_about_ranks(recording),
         *_about_cores(recording, epochs),
         *_about_evictions(recording.worker),
@@ -41,16 +41,8 @@ def _about_epochs(epochs: tuple[Epoch, ...]) -> list[str]:
     cut = [str(epoch.number) for epoch in epochs if not epoch.complete]
     if cut:
         notices.append(f"epoch {', '.join(cut)} was not finished by all ranks and is left out")
-    kept = measured(epochs)
-    if epochs and not kept:
+    if epochs and not measured(epochs):
         notices.append("no epoch is left to measure: all are warm-up or were cut short")
-    shortest = min((epoch.step_count for epoch in kept), default=FEW_STEPS)
-    if shortest < FEW_STEPS:
-        steps = "1 step" if shortest == 1 else f"{shortest} steps"
-        notices.append(
-            f"an epoch has {steps}: the first load, which nothing hides, weighs heavily in AU; "
-            "a larger data set gives more steps"
-        )
     return notices
 
 
@@ -99,7 +91,14 @@ def _about_cost(recording: Recording) -> list[str]:
 
 
 def _about_evictions(worker: WorkerFacts) -> list[str]:
-    return [
+    # Before epoch 0 nothing had been read yet, and memory was limited.
+    unasked = [
+        "this file system does not tell whether pages of the data were left in memory before the "
+        "run: the memory limit does not hold for such pages"
+        for eviction in worker.evictions
+        if eviction.epoch == 0 and eviction.resident_fraction is None
+    ]
+    return unasked + [
         f"before epoch {eviction.epoch}, {percent(eviction.resident_fraction)} of the probed pages "
         "were still in memory after the eviction"
         for eviction in worker.evictions

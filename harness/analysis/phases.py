@@ -1,4 +1,4 @@
-"""Evaluations and the checkpoint: outside every AU, told on their own."""
+"""Evaluations and checkpoints: outside every AU, told on their own."""
 
 import numpy as np
 
@@ -6,26 +6,31 @@ from harness.analysis.counted import NOTHING_COUNTED, Counted
 from harness.analysis.part import Part
 from harness.analysis.recording import Recording, Records
 from harness.analysis.volume import Volume, volume
-from harness.worker.record import WINDOW, Op, Phase
+from harness.worker.record import Op, Phase
 
 
 class EvaluationPass(Part, frozen=True, kw_only=True):
-    """One evaluation: from the first rank's start to the last rank's end."""
+    """One evaluation: from the first rank's start to the last rank's end.
+
+    `step` is how many steps of its epoch were trained before; null in results that did not say.
+    """
 
     epoch: int
+    step: int | None = None
     samples: int
     window_ns: int
     bytes: Volume
 
 
 class Checkpoint(Part, frozen=True, kw_only=True):
-    """The checkpoint at the end, of all ranks that write one.
+    """All checkpoints of the run, each of all ranks that write one.
 
-    `window_ns` is from the first start to the last end, `fsync_ns` the longest that a rank of it
-    spent in fsync.
+    `epoch` is the last one's. `window_ns` sums from the first start to the last end of each,
+    `fsync_ns` is the longest that a rank spent in fsync.
     """
 
     epoch: int
+    count: int = 1
     written_bytes: int
     window_ns: int
     fsync_ns: int
@@ -35,42 +40,61 @@ def evaluations_of(
     recording: Recording, *, byte_source: str, counted: Counted = NOTHING_COUNTED
 ) -> list[EvaluationPass]:
     """Return every evaluation that all ranks finished, in order."""
-    rows = [own[own["phase"] == Phase.EVAL] for own in recording.windows]
+    rows = _ordered(recording, Phase.EVAL)
     numbers = sorted({int(number) for own in rows for number in own["epoch"]})
     passes = []
     for number in numbers:
         windows = [own[own["epoch"] == number] for own in rows]
-        if not all(len(own) == 1 for own in windows):
-            continue
-        both = np.concatenate(windows)
-        passes.append(
-            EvaluationPass(
-                epoch=number,
-                samples=int(both["samples"].sum()),
-                window_ns=int(both["end_ns"].max() - both["start_ns"].min()),
-                bytes=volume([both], byte_source=byte_source, counted=counted),
+        for turn in range(min(map(len, windows))):
+            every = np.stack([own[turn] for own in windows])
+            start_ns = int(every["start_ns"].min())
+            passes.append(
+                EvaluationPass(
+                    epoch=number,
+                    step=_steps_before(recording, number, start_ns),
+                    samples=int(every["samples"].sum()),
+                    window_ns=int(every["end_ns"].max()) - start_ns,
+                    bytes=volume([every], byte_source=byte_source, counted=counted),
+                )
             )
-        )
     return passes
 
 
 def checkpoint_of(recording: Recording) -> Checkpoint | None:
-    """Return the checkpoint that ranks finished, None when there was none."""
-    windows = [own[own["phase"] == Phase.CHECKPOINT] for own in recording.windows]
-    every = np.concatenate([np.empty(0, WINDOW), *windows])
-    if not len(every):
+    """Return the checkpoints that ranks finished, None when there were none."""
+    windows = _ordered(recording, Phase.CHECKPOINT)
+    count = max(map(len, windows), default=0)
+    if not count:
         return None
+    turns = [np.stack([own[turn] for own in windows if len(own) > turn]) for turn in range(count)]
     finished = [
-        rows[(rows["phase"] == Phase.CHECKPOINT) & (rows["errno"] == 0)]
+        rows[
+            (rows["phase"] == Phase.CHECKPOINT)
+            & (rows["errno"] == 0)
+            & (rows["t0_ns"] <= own["end_ns"].max())
+        ]
         for own, rows in zip(windows, recording.rows, strict=True)
         if len(own)
     ]
     return Checkpoint(
-        epoch=int(every["epoch"].max()),
+        epoch=int(turns[-1]["epoch"].max()),
+        count=count,
         written_bytes=sum(int(own["returned"][own["op"] == Op.WRITE].sum()) for own in finished),
-        window_ns=int(every["end_ns"].max() - every["start_ns"].min()),
+        window_ns=sum(int(own["end_ns"].max() - own["start_ns"].min()) for own in turns),
         fsync_ns=max(_fsync_ns(own) for own in finished),
     )
+
+
+def _ordered(recording: Recording, phase: Phase) -> list[Records]:
+    """Return each rank's windows of a phase, in order of time."""
+    chosen = [own[own["phase"] == phase] for own in recording.windows]
+    return [np.sort(own, order="start_ns") for own in chosen]
+
+
+def _steps_before(recording: Recording, epoch: int, start_ns: int) -> int:
+    steps = recording.steps[0]
+    own = steps[(steps["epoch"] == epoch) & (steps["step"] > 0)]
+    return int((own["barrier_end_ns"] <= start_ns).sum())
 
 
 def _fsync_ns(rows: Records) -> int:

@@ -25,7 +25,7 @@ class DataFile:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Eviction:
-    """One removal of the data set's pages from memory, before `epoch`.
+    """One removal of the data set's pages from memory, before `epoch`; 0 is before the run.
 
     `resident_fraction` is what a sparse probe still found in memory afterwards, 0 to 1; None
     where the file system cannot say.

@@ -25,6 +25,7 @@ from harness.analysis.phases import Checkpoint, EvaluationPass, checkpoint_of, e
 from harness.analysis.recording import Recording, Status
 from harness.analysis.repeat import Repeat
 from harness.analysis.selfcheck import SelfCheck, check_recording
+from harness.analysis.start import few_steps
 from harness.analysis.verdict import DEFAULT_THRESHOLD_AU, Case, Verdict, judge
 from harness.analysis.volume import Client, client_state
 from harness.analysis.wording import accelerator_name
@@ -38,6 +39,7 @@ class RunFacts:
     """What the host knows of a run beside its recording.
 
     Args:
+        config: `loader_workers` times `prefetch_batches` is what is read ahead.
         accelerators: needs `count` and `batch_size`; `profile` of emulated ones, further device,
             source, date, global_batch_size, declared; of TensorFlow's what WorkerFacts has.
         target: `byte_source` says where device bytes come from; `none` makes them unknown.
@@ -174,7 +176,7 @@ def build_result(recording: Recording, facts: RunFacts) -> Result:
         worker={**worker.other, "planted": worker.planted},
         warnings=[
             *facts.warnings,
-            *notices_of(recording, epochs, check),
+            *notices_of(recording, epochs, check, few_steps=case.few_steps),
             *source_notices(windows, counted, byte_source=source),
             *memory_notices(memory, cache=facts.cache),
         ],
@@ -207,11 +209,16 @@ def _case(
             inferred=recording.worker.bytes == "inferred",
         ),
         self_check=check,
+        few_steps=few_steps(epochs, read_ahead=_read_ahead(facts.config)),
         machine=machine_use(recording.worker.machine, epochs),
         ceiling=facts.ceiling or no_ceiling("not measured"),
         fed=_fed(epochs, demand, facts),
         out_of_memory=facts.exit_code == ExitCode.OUT_OF_MEMORY,
     )
+
+
+def _read_ahead(config: Mapping[str, Any]) -> int:
+    return int(config.get("loader_workers") or 0) * int(config.get("prefetch_batches") or 0)
 
 
 def _fed(epochs: tuple[Epoch, ...], demand: Demand, facts: RunFacts) -> int | None:

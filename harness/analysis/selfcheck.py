@@ -56,8 +56,12 @@ def check_recording(recording: Recording, losses: list[Losses]) -> SelfCheck:
 def _check_windows(recording: Recording) -> list[str]:
     problems = []
     for rank, (windows, rows) in enumerate(zip(recording.windows, recording.rows, strict=True)):
-        for window in windows:
-            problems += _check_window(rank, window, rows)
+        ordered = np.sort(windows, order="start_ns")
+        # What follows a window, be it of the same phase, is another one's.
+        ends = [*ordered["start_ns"].tolist(), np.iinfo(np.int64).max][1:]
+        for window, end_ns in zip(ordered, ends, strict=True):
+            within = rows[(rows["t0_ns"] >= window["start_ns"]) & (rows["t0_ns"] < end_ns)]
+            problems += _check_window(rank, window, within)
     return problems
 
 

@@ -61,7 +61,7 @@ class Case:
 
     `profile` names the accelerators, which are `emulated` or compute; `cache` is the setting,
     `client` what was proven of it. `fed` is how many accelerators the measured bandwidth would
-    feed, None where no estimate can be made.
+    feed, None where no estimate can be made. `few_steps` is what is to be said of short epochs.
     """
 
     status: Status
@@ -79,6 +79,7 @@ class Case:
     ceiling: Ceiling
     fed: int | None
     out_of_memory: bool
+    few_steps: str | None = None
 
     @property
     def feeds(self) -> str:
@@ -239,6 +240,8 @@ def _remarks(case: Case, outcome: Outcome, limit: Limit) -> list[str]:
         remarks += [text for text in (_would_pass(case), _ceiling_remark(case)) if text]
     if outcome != "withheld" and memory is not None and memory > NOTABLE_MEMORY:
         remarks.append(f"{percent(memory)} of the bytes came from memory, not from the storage.")
+    if outcome != "withheld" and case.few_steps:
+        remarks.append(f"{case.few_steps[0].upper()}{case.few_steps[1:]}.")
     if need is not None and need < LOW_DEMAND_BYTES_PER_S:
         remarks.append(f"The workload asks for {rate(need)} only, which cannot test bandwidth.")
     if case.profile == "ci":

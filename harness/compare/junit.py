@@ -27,7 +27,8 @@ def junit_of(comparison: Comparison) -> str:
         suite.set({"error": "errors", "failure": "failures"}.get(name, name), str(count))
     suite.set("tests", str(len(suite.findall("testcase"))))
     output = _add(suite, "system-out")
-    notices = (*comparison.a.notices, *comparison.b.notices)
+    sides = (("A", comparison.a), ("B", comparison.b))
+    notices = [f"{name}: {notice}" for name, side in sides for notice in side.notices]
     output.text = "\n".join(map(_clean, (comparison.sentence, *notices)))
     ElementTree.indent(suites)
     body = ElementTree.tostring(suites, encoding="unicode")

@@ -58,8 +58,14 @@ class ProcessGroup:
         return os.waitid(os.P_PID, self._process.pid, options) is None
 
     def terminate(self) -> None:
-        """Send SIGTERM to the command."""
+        """Send SIGTERM to the command, and let go on whatever of the group was stopped.
+
+        A stopped process hears a request to end only when it goes on, and who ends it by force
+        waits for it first.
+        """
         self._process.send_signal(signal.SIGTERM)
+        if self._process.returncode is None:
+            os.killpg(self._process.pid, signal.SIGCONT)
 
     def kill(self) -> None:
         """Kill what is left of the group."""

@@ -132,9 +132,9 @@ def _spans(kept: tuple[Epoch, ...], most: int) -> dict[str, list[tuple[int, floa
     }
     elapsed = 0.0
     for epoch in kept:
-        zero = int(epoch.release_ns[0])
+        zeros = int(epoch.release_ns[0]) + epoch.pauses_ns.cumsum()
         for rank, own in enumerate(epoch.steps):
-            for step in own[1 : 1 + most]:
+            for step, zero in zip(own[1 : 1 + most], zeros[:most].tolist(), strict=True):
                 declared = min(step["compute_end_ns"], step["load_end_ns"] + step["declared_ns"])
                 edges = (
                     step["load_start_ns"],

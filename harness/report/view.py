@@ -9,6 +9,7 @@ import msgspec
 
 from harness.analysis.cost import cost_words
 from harness.analysis.losses import KINDS
+from harness.analysis.phases import EvaluationPass
 from harness.analysis.result import Result
 from harness.analysis.wording import UNKNOWN, accelerator_name, percent, rate, seconds, size
 from harness.report.client import client_table
@@ -241,11 +242,13 @@ def _loss_table(result: Result) -> Table:
 
 def _outside_table(result: Result) -> Table:
     rows = [
-        (f"evaluation after epoch {own.epoch}", f"{own.samples:,} samples", seconds(own.window_ns))
+        (_evaluation_name(result, own), f"{own.samples:,} samples", seconds(own.window_ns))
         for own in result.evaluation
     ]
     if (saved := result.checkpoint) is not None:
         name = f"checkpoint after epoch {saved.epoch}"
+        if saved.count > 1:
+            name = f"{saved.count} checkpoints, the last one after epoch {saved.epoch}"
         rows.append((name, size(saved.written_bytes), seconds(saved.window_ns)))
     return Table(
         caption="In no AU. Durations: from the first start to the last end over ranks.",
@@ -254,9 +257,15 @@ def _outside_table(result: Result) -> Table:
     )
 
 
+def _evaluation_name(result: Result, own: EvaluationPass) -> str:
+    if own.step in (None, result.coverage.steps_per_epoch):
+        return f"evaluation after epoch {own.epoch}"
+    return f"evaluation after step {own.step:,} of epoch {own.epoch}"
+
+
 def _volume_table(result: Result) -> Table:
     volumes = [(f"epoch {epoch.epoch}", epoch.bytes) for epoch in result.epochs if epoch.bytes]
-    volumes += [(f"evaluation after epoch {own.epoch}", own.bytes) for own in result.evaluation]
+    volumes += [(_evaluation_name(result, own), own.bytes) for own in result.evaluation]
     volumes.append(("measured epochs", result.metrics.bytes))
     device, group = result.metrics.bytes.device, result.metrics.bytes.group
     reasons = "".join(

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from dsgen.errors import DataSetError, UsageError
@@ -20,7 +21,8 @@ _SAMPLED_RECORDS = 1_000
 def plan_bert(spec: WorkerSpec, manifest: Manifest) -> BertReading:
     """Return how `spec` reads the data set of `manifest`.
 
-    Records that nobody has counted are, by their headers, unless the steps of an epoch are given.
+    Records that nobody has counted are, by their headers, unless the steps of an epoch are given
+    or the spec has their numbers.
 
     Raises:
         DataSetError: another workload's, too few files or records for these ranks, or no TFRecords.
@@ -98,7 +100,31 @@ def _records(spec: WorkerSpec, files: Sequence[ManifestFile]) -> tuple[int, ...]
         return tuple(file.samples for file in files)
     if spec.steps:
         return None
-    return tuple(_count(spec, file)[0] for file in files)
+    return spec.records or tuple(_count(spec, file)[0] for file in files)
+
+
+def with_records(manifest: Manifest, spec: WorkerSpec) -> Manifest:
+    """Return the manifest with every training file's records, counted where nobody has.
+
+    It takes a look at every header, which may be most blocks of the data set: once is enough.
+
+    Raises:
+        DataSetError: no record begins where the one before ends.
+    """
+    files = tuple(
+        replace(file, samples=_count(spec, file)[0])
+        if file.role == "train" and file.samples == COUNTED
+        else file
+        for file in manifest.files
+    )
+    train = sum(file.samples for file in files if file.role == "train")
+    return replace(manifest, files=files, samples_train=train)
+
+
+def records_of(manifest: Manifest) -> tuple[int, ...] | None:
+    """Return the records of the training files as a plan takes them, None if not all are known."""
+    records = tuple(file.samples for file in _files(manifest, "train"))
+    return None if COUNTED in records else records
 
 
 def _eval_records(spec: WorkerSpec, files: Sequence[ManifestFile], ranks: int) -> int:

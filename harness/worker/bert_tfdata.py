@@ -4,7 +4,8 @@ Its calls are its own and leave no rows: strace shows them, and the kernel's cou
 """
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import Any, Final
 
@@ -12,7 +13,8 @@ from dsgen.errors import DataSetError, UsageError
 from dsgen.seed import named_words
 from dsgen.workloads.bert_records import FLOATS, INTEGERS
 from harness.worker.bert import SHUFFLE_RECORDS, Stream
-from harness.worker.io import DataCalls
+from harness.worker.damage import find_damage
+from harness.worker.io import DataCalls, TracedFile
 from harness.worker.tfrecords import ACTIVE_FILES
 from harness.worker.workload import Batch
 
@@ -47,14 +49,13 @@ class TfDataReader:
             self.end()
             self._stream = stream
             self._batches = self._calls.outside(self._pipeline, stream, len(batch.samples))
-        where = stream.files[0].path
         try:
             tensors = self._calls.outside(next, self._batches, None)
         except self._tf.errors.OpError as error:
-            what = f"tf.data refuses it ({str(error.message).splitlines()[0]})"
-            raise DataSetError(what, where=where, then="`verify` the data set") from error
+            raise refused(stream.files, str(error.message)) from error
         if tensors is None:
             what = f"its files have fewer records than they should, found at step {batch.step}"
+            where = stream.files[0].path
             raise DataSetError(what, where=where, then="`verify` the data set")
         self._slots[slot] = tensors
 
@@ -94,6 +95,17 @@ class TfDataReader:
             name: tf.io.FixedLenFeature([length], tf.float32) for name, length in FLOATS.items()
         }
         return tf.io.parse_single_example(record, integers | floats)
+
+
+def refused(files: Sequence[TracedFile], message: str) -> DataSetError:
+    """Return the error that tf.data's message is about, which names a byte, but no file."""
+    at = re.search(r" at (\d+)", message)
+    found = find_damage(files, int(at[1])) if at else None
+    if found is not None:
+        return found
+    what = f"tf.data refuses a record ({message.splitlines()[0]})"
+    where = f"{files[0].path}, or another of {len(files):,} files"
+    return DataSetError(what, where=where, then="`verify` the data set")
 
 
 def _tensorflow() -> Any:

@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 from harness.worker.io import MARK
-from harness.worker.order import evaluates_times
 from harness.worker.record import ROW, STEP, WINDOW, Phase
+from harness.worker.schedule import evaluations_of_run, parts_of_run
 from harness.worker.spec import WorkerSpec
 from harness.worker.workload import Reading
 
@@ -35,7 +35,7 @@ def rooms_of_rank(
         spec: of the run.
         reading: for the batches, and the calls that they take.
         rank: the first has the most to do; those that read nothing have none.
-        checkpoint_calls: of the rank's checkpoint; 0 where it writes none.
+        checkpoint_calls: of all the rank's checkpoints; 0 where it writes none.
     """
     extra = with_slack(checkpoint_calls) if checkpoint_calls else 1
     if rank >= reading.readers:
@@ -66,7 +66,7 @@ def rows_of_reader(
         train_batches: its own of one epoch.
         eval_batches: its own of one evaluation.
     """
-    evaluations = evaluates_times(spec.epochs, eval_from=spec.eval_from, eval_every=spec.eval_every)
+    evaluations = evaluations_of_run(spec, reading.steps_per_epoch)
     train_calls = reading.calls(Phase.TRAIN, train_batches)
     eval_calls = reading.calls(Phase.EVAL, eval_batches)
     opening = reading.opening_calls
@@ -94,7 +94,8 @@ def record_disk_bytes(spec: WorkerSpec, reading: Reading, *, checkpoint_calls: i
     """Return the space that a recording may take, documents included; rows at their most."""
     rooms = rooms_of_rank(spec, reading, rank=0, checkpoint_calls=checkpoint_calls)
     rows_bytes = sum(room.rows for room in rooms) * ROW.itemsize
-    windows_bytes = (2 * spec.epochs + 1) * WINDOW.itemsize
+    # Of each part: training, an evaluation, and a checkpoint.
+    windows_bytes = 3 * parts_of_run(spec, reading.steps_per_epoch) * WINDOW.itemsize
     table_bytes = sum(len(file.path) + _FILE_BYTES for file in reading.files)
     rank_bytes = _steps_bytes(spec, reading) + windows_bytes + _RANK_BYTES
     ranks_bytes = reading.readers * rows_bytes + spec.accelerators * rank_bytes

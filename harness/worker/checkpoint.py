@@ -1,4 +1,4 @@
-"""Checkpoints that ranks leave behind after the last epoch, in writes as observed."""
+"""Checkpoints that ranks leave behind, in writes as observed."""
 
 import os
 import secrets
@@ -114,11 +114,14 @@ class Kind:
     Args:
         name: of the file; of each rank's, with its number, where every one of them writes.
         of_every_reader: whether all ranks that read write one of their own, or the first alone.
+        after_tests: whether one is written after each evaluation, over the one before, and not
+            only at the end of training.
         writes: from the bytes of a file to the sizes of its writes.
     """
 
     name: str
     of_every_reader: bool
+    after_tests: bool
     writes: Callable[[int], list[int]]
 
     def file_name(self, rank: int) -> str:
@@ -128,23 +131,30 @@ class Kind:
 
 KINDS: Final = {
     "imseg": Kind(
-        name="ckpt_mean_dice", of_every_reader=False, writes=partial(law_writes, _IMSEG_LAW)
+        name="ckpt_mean_dice",
+        of_every_reader=False,
+        after_tests=False,
+        writes=partial(law_writes, _IMSEG_LAW),
     ),
-    "bert": Kind(name="model.ckpt", of_every_reader=True, writes=bert_writes),
+    "bert": Kind(name="model.ckpt", of_every_reader=True, after_tests=False, writes=bert_writes),
     "dlrm": Kind(
-        name="dlrm_checkpoint", of_every_reader=False, writes=partial(law_writes, _DLRM_LAW)
+        name="dlrm_checkpoint",
+        of_every_reader=False,
+        after_tests=True,
+        writes=partial(law_writes, _DLRM_LAW),
     ),
 }
 
 
 class Checkpoint:
-    """The checkpoint of a run: one file, or one of each rank that reads.
+    """The checkpoints of a run: one file, or one of each rank that reads, written over and over.
 
     Args:
         kind: of the workload.
         directory: where it goes.
         size_bytes: of each file.
         readers: ranks that read.
+        times: that each is written.
         first_id: of the files in the trace.
         seed: of the content.
     """
@@ -158,8 +168,10 @@ class Checkpoint:
         readers: int,
         first_id: int,
         seed: int,
+        times: int = 1,
     ) -> None:
         self._kind = kind
+        self._times = times
         self._directory = directory
         self._sizes = kind.writes(size_bytes)
         self._seed = seed
@@ -176,9 +188,14 @@ class Checkpoint:
             for rank in range(readers if kind.of_every_reader else 1)
         )
 
+    @property
+    def after_tests(self) -> bool:
+        """Whether one follows each evaluation."""
+        return self._kind.after_tests
+
     def calls(self, rank: int) -> int:
-        """Return how many calls a rank's checkpoint takes, a few partial writes included."""
-        return 2 * len(self._sizes) + 3 if rank < len(self.files) else 0
+        """Return how many calls a rank's checkpoints take, a few partial writes included."""
+        return self._times * (2 * len(self._sizes) + 3) if rank < len(self.files) else 0
 
     def remove_stale(self) -> None:
         """Remove what killed runs left; what cannot be removed is no reason to fail."""
@@ -188,16 +205,15 @@ class Checkpoint:
                 if path.stat().st_mtime < oldest_s:
                     path.unlink()
 
-    def writer(self, rank: int) -> "CheckpointWriter | None":
-        """Return what writes a rank's file, None where it has none."""
+    def writer(self, rank: int, turn: int = 0) -> "CheckpointWriter | None":
+        """Return what writes a rank's file for the `turn`-th time; None where it has none."""
         if rank >= len(self.files):
             return None
         return CheckpointWriter(
             file=self.files[rank],
             final=self._directory / self._kind.file_name(rank),
             sizes=self._sizes,
-            seed=self._seed,
-            rank=rank,
+            key=(self._seed, rank, turn),
         )
 
 
@@ -205,17 +221,17 @@ class CheckpointWriter:
     """Writes a file under a temporary name, flushes it, and gives it its name.
 
     The temporary name is this run's alone: others may train over the same data set. The file before
-    it is replaced: one is kept. Content is random, and another one in each rank, so that storage
-    that reduces data cannot take it for less than it is.
+    it is replaced: one is kept. Content is random, and another one for each `key` of seed, rank and
+    turn, so that storage that reduces data cannot take it for less than it is.
     """
 
     def __init__(
-        self, *, file: TracedFile, final: Path, sizes: list[int], seed: int, rank: int
+        self, *, file: TracedFile, final: Path, sizes: list[int], key: tuple[int, int, int]
     ) -> None:
         self._file = file
         self._final = final
         self._sizes = sizes
-        words = named_words("checkpoint", seed, rank).random_raw(-(-max(sizes) // 8))
+        words = named_words("checkpoint", *key).random_raw(-(-max(sizes) // 8))
         self._content = words.view(np.uint8).data
 
     def write(self, calls: DataCalls) -> None:

@@ -112,9 +112,11 @@ class Board:
         self._epochs: NDArray[np.int64] = flat[cells:].reshape(shape)
         self._warmup_epochs = warmup_epochs
 
-    def enter(self, rank: int, activity: Activity, epoch: int, steps: int) -> None:
-        """Write that `rank` begins an activity of `steps` steps."""
-        self._cells[rank, :4] = (activity, epoch, 0, steps)
+    def enter(
+        self, rank: int, activity: Activity, epoch: int, steps: int, *, done: int = 0
+    ) -> None:
+        """Write that `rank` begins an activity of `steps` steps, or goes on after `done`."""
+        self._cells[rank, :4] = (activity, epoch, done, steps)
 
     def start(self, rank: int, epoch: int, start_ns: int) -> None:
         """Write when `rank` left the barrier that opens the epoch."""

@@ -7,8 +7,8 @@ begin in it: the last one is short, and is read like any other. Nothing is dropp
 
 `--shuffle batches` takes the batches in a random order, as the reference does with
 --mlperf-bin-shuffle; without it they are read from the first on. A test pass reads up to 2,048
-batches of 16,384 rows, always from the first on. It follows an epoch; the reference also makes one
-between 16,384 training batches.
+batches of 16,384 rows, always from the first on. It follows an epoch and, in the midst of one,
+every `eval_every_steps` training batches, which are 16,384 in the reference.
 
 Source: data_loader_terabyte.py, lines 207 to 251, dlrm_data_pytorch.py, lines 468 to 501, and
 dlrm_s_pytorch.py, lines 1642 to 1729, of discslab-dl-bench/mlcomns_dlrm, branch vldb-main.

@@ -5,11 +5,13 @@ in this order, which is not that of the archive. Batches are rows of the arrays 
 begins in a day and ends in the next loads that one. So only steps at a day's boundary read.
 
 All days but the last are for training; of the last one, the first half is for tests. Each epoch
-begins with the first day, and each test pass loads the last day anew. An epoch has as many batches
-as begin in its rows: the last one is short, and nothing is dropped.
+begins with the first day, and each test pass loads the last day anew; training then goes on with
+the day that it was in. An epoch has as many batches as begin in its rows: the last one is short,
+and nothing is dropped.
 
 np.load itself reads here, over calls that are recorded. As in the reference there are two days in
-memory while the second is loaded, of which the first one's last rows are still needed.
+memory while the second is loaded, of which the first one's last rows are still needed, and while
+the last day is there for a test.
 
 Source: data_loader_terabyte.py, lines 103 to 114, and dlrm_data_pytorch.py, lines 286 to 300, of
 discslab-dl-bench/mlcomns_dlrm, branch vldb-main. That test passes load their day anew, and the
@@ -121,7 +123,7 @@ class DaysReading(LogReading):
 
     @property
     def reader_bytes(self) -> int:
-        """Two days, one of which gives way to the other."""
+        """Two days: one that gives way to the next, or one of training and that of tests."""
         rows = max(day.rows for day in (*self.train_days, self.test_day))
         return 2 * rows * COLUMNS * _VALUE_BYTES
 
@@ -176,8 +178,8 @@ class DaysReader:
             phase: list(accumulate((day.rows for day in days[:-1]), initial=0))
             for phase, days in self._days.items()
         }
-        self._loaded: Day | None = None
-        self._arrays: Arrays = {}
+        self._loaded: dict[Phase, Day] = {}
+        self._arrays: dict[Phase, Arrays] = {phase: {} for phase in self._days}
 
     def read(self, batch: Batch, slot: int) -> None:
         """Take a batch from the day in memory, and load what it lacks.
@@ -198,8 +200,10 @@ class DaysReader:
         return self._slots[slot]
 
     def end(self) -> None:
-        """Let go of the day: an epoch and a test pass begin anew."""
-        self._loaded, self._arrays = None, {}
+        """Let go of the phase's day: an epoch and a test pass begin anew."""
+        phase = self._calls.phase
+        self._loaded.pop(phase, None)
+        self._arrays[phase].clear()
 
     def _parts(self, first: int, end: int) -> Iterator[Arrays]:
         """Yield the arrays of rows `first` to `end` of the phase, day by day."""
@@ -209,20 +213,22 @@ class DaysReader:
             self._load(days[number])
             start, until = starts[number], min(end, starts[number] + days[number].rows)
             rows = slice(first - start, until - start)
-            part = {name: array[rows] for name, array in self._arrays.items()}
+            arrays = self._arrays[self._calls.phase]
+            part = {name: array[rows] for name, array in arrays.items()}
             self._check(part, days[number].file.path, rows.start)
             yield part
             first = until
 
     def _load(self, day: Day) -> None:
-        if self._loaded is day:
+        phase = self._calls.phase
+        if self._loaded.get(phase) is day:
             return
         stream = open_recorded(self._calls, day.file)
         try:
             with np.load(stream) as archive:
                 for name, part in ARRAYS.items():
                     # One by one: what is replaced is let go before the next is inflated.
-                    self._arrays[name] = _checked(archive[name], name, part, day)
+                    self._arrays[phase][name] = _checked(archive[name], name, part, day)
         except MemoryError:  # beside what malformed archives raise
             raise
         except MALFORMED as error:
@@ -230,7 +236,7 @@ class DaysReader:
             raise DataSetError(what, where=day.file.path, then=_THEN) from error
         finally:
             stream.close()
-        self._loaded = day
+        self._loaded[phase] = day
 
     def _check(self, part: Arrays, path: str, first: int) -> None:
         for name, values in part.items():

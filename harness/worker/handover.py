@@ -53,15 +53,16 @@ class Handover:
         self._gate.acquire()
 
     def give_waits(self, waits: Waits) -> None:
-        """Let takers have the split of all waits of an epoch."""
+        """Let takers have the split of the waits of an epoch, or of a part of it."""
         for number, kind in enumerate(_KINDS):
-            self._waits[number] = getattr(waits, kind)
+            values: NDArray[np.int64] = getattr(waits, kind)
+            self._waits[number, : len(values)] = values
         self.give()
 
-    def take_waits(self) -> Waits:
-        """Return the split that was given."""
+    def take_waits(self, steps: int) -> Waits:
+        """Return the split that was given, of so many steps."""
         self.take()
-        return Waits(**dict(zip(_KINDS, self._waits.copy(), strict=True)))
+        return Waits(**dict(zip(_KINDS, self._waits[:, :steps].copy(), strict=True)))
 
 
 class GivingLoader:
@@ -73,10 +74,10 @@ class GivingLoader:
         self._handover = handover
         self._gives = False
 
-    def start(self, batches: Batches, *, phase: Phase, epoch: int) -> None:
+    def start(self, batches: Batches, *, phase: Phase, epoch: int, goes_on: bool = False) -> None:
         """Begin a phase; in evaluation others only meet this rank at its end."""
         self._gives = phase is Phase.TRAIN
-        self._loader.start(batches, phase=phase, epoch=epoch)
+        self._loader.start(batches, phase=phase, epoch=epoch, goes_on=goes_on)
 
     def next(self) -> Any:
         """Wait for the next batch, and tell of it; return this rank's own part where it is cut."""
@@ -108,7 +109,7 @@ class TakingLoader:
         self._handover = handover
         self._rank = rank
 
-    def start(self, batches: Batches, *, phase: Phase, epoch: int) -> None:
+    def start(self, batches: Batches, *, phase: Phase, epoch: int, goes_on: bool = False) -> None:
         """Begin a phase: nothing is read here."""
 
     def next(self) -> Any:
@@ -125,5 +126,5 @@ class TakingLoader:
         return split_handed(
             interval_ns=steps["load_end_ns"] - steps["load_start_ns"],
             cpu_ns=self.deliveries["main_cpu_ns"][: len(steps)],
-            reader=self._handover.take_waits(),
+            reader=self._handover.take_waits(len(steps)),
         )

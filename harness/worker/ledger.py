@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from harness.worker.capacity import Room, rooms_of_rank
 from harness.worker.failure import MemoryShortError
 from harness.worker.record import ROW, STEP, WINDOW
+from harness.worker.schedule import parts_of_run
 from harness.worker.spec import WorkerSpec
 from harness.worker.workload import Reading
 
@@ -68,8 +69,10 @@ def ledger_of(spec: WorkerSpec, reading: Reading, *, rank: int, checkpoint_calls
     """
     rooms = rooms_of_rank(spec, reading, rank=rank, checkpoint_calls=checkpoint_calls)
     steps = spec.epochs * (reading.steps_per_epoch + 1)
+    # Of each part: training, an evaluation, and a checkpoint.
+    windows = 3 * parts_of_run(spec, reading.steps_per_epoch)
     try:
-        return Ledger(rank, rooms, steps=steps, windows=2 * spec.epochs + 1)
+        return Ledger(rank, rooms, steps=steps, windows=windows)
     except OSError as error:
         where, then = f"rank {rank}", "use fewer epochs, or fewer accelerators"
         raise MemoryShortError("no memory to record in", where=where, then=then) from error

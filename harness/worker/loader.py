@@ -40,8 +40,16 @@ class Loader(Protocol):
 
     deliveries: NDArray[np.void]
 
-    def start(self, batches: Batches, *, phase: Phase, epoch: int) -> None:
-        """Begin a phase."""
+    def start(self, batches: Batches, *, phase: Phase, epoch: int, goes_on: bool = False) -> None:
+        """Begin a phase, or go on with it.
+
+        Args:
+            batches: of the phase, or the next ones of it.
+            phase: what they are for.
+            epoch: from 1.
+            goes_on: whether more of the phase follow, after another phase: what was read for them
+                is kept.
+        """
 
     def next(self) -> Any:
         """Return what was read of the next batch, once it is there; its DELIVERY row is filled.
@@ -70,9 +78,11 @@ class InlineLoader:
         self._calls = calls
         self._batches: Batches = ()
         self._next = 0
+        self._goes_on = False
 
-    def start(self, batches: Batches, *, phase: Phase, epoch: int) -> None:
-        """Begin a phase."""
+    def start(self, batches: Batches, *, phase: Phase, epoch: int, goes_on: bool = False) -> None:
+        """Begin a phase, or go on with it."""
+        self._goes_on = goes_on
         self._calls.phase, self._calls.epoch = phase, epoch
         self._calls.forget_marks()
         self._batches, self._next = batches, 0
@@ -84,8 +94,9 @@ class InlineLoader:
         return self._work.reader.batch(0)
 
     def finish(self) -> None:
-        """End the phase."""
-        self._work.end()
+        """End the phase, or this part of it."""
+        if not self._goes_on:
+            self._work.end()
 
     def waits(self, steps: NDArray[np.void]) -> Waits:
         """Return the split from the main thread's own clocks."""
@@ -105,7 +116,7 @@ class ThreadLoader:
 
     `prefetch` batches per worker are under way or waiting at the start; each batch taken allows
     its worker one more. So a slot is free again when `slots_for(W, prefetch)` are used in turn.
-    Workers live for one phase.
+    Workers live for one phase, or a part of it: they read nothing ahead of a pause.
     """
 
     def __init__(
@@ -119,13 +130,15 @@ class ThreadLoader:
         self._prefetch = prefetch
         self._slots = slots_for(len(workers), prefetch)
         self._next = 0
+        self._goes_on = False
         self._cores = os.sched_getaffinity(0)
         self._threads: list[threading.Thread] = []
         self._allowed: list[SimpleQueue[bool]] = []
         self._ready: list[SimpleQueue[BaseException | None]] = []
 
-    def start(self, batches: Batches, *, phase: Phase, epoch: int) -> None:
-        """Start the workers on a phase."""
+    def start(self, batches: Batches, *, phase: Phase, epoch: int, goes_on: bool = False) -> None:
+        """Start the workers on a phase, or on more of it."""
+        self._goes_on = goes_on
         count = len(self._work)
         self._next = 0
         self._allowed = [SimpleQueue() for _ in range(count)]
@@ -187,7 +200,8 @@ class ThreadLoader:
                     break
                 work.read(batches[index], index, slot=index % self._slots)
                 ready.put(None)
-            work.end()
+            if not self._goes_on:
+                work.end()
         except BaseException as failure:  # raised again in the main thread
             ready.put(failure)
         finally:

@@ -1,4 +1,4 @@
-"""One rank's training: epochs of steps, evaluations, the checkpoint, and what is recorded."""
+"""One rank's training: epochs of steps, evaluations, checkpoints, and what is recorded."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -6,25 +6,23 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from harness.worker.accelerator import AS_TAKEN, Accelerator
 from harness.worker.checkpoint import Checkpoint, CheckpointWriter
 from harness.worker.clock import Look
 from harness.worker.comm import Activity, Board, Turnstile
 from harness.worker.cores import stay_on_core
 from harness.worker.counters import Bystanders
+from harness.worker.course import Course, plan_course
 from harness.worker.failure import SelfCheckError
 from harness.worker.handover import GivingLoader, Handover, TakingLoader
 from harness.worker.io import DataCalls, TracedFile
 from harness.worker.ledger import Ledger, ledger_of
 from harness.worker.loader import InlineLoader, Loader, ThreadLoader, slots_for
 from harness.worker.machine import Machine, MachineWindow
-from harness.worker.order import evaluates
 from harness.worker.planted import Throttle, plant_in_calls, plant_in_reader
 from harness.worker.record import Phase
 from harness.worker.residency import Eviction, evict, resident_fraction, warm
+from harness.worker.schedule import Part, parts_of_epoch
 from harness.worker.sources import SourceCount, find_sources
 from harness.worker.spec import WorkerSpec
 from harness.worker.whereabouts import Place, Whereabouts
@@ -72,6 +70,7 @@ class Training:
         self._ledger = job.ledgers[rank] if job.ledgers else self._make_ledger()
         self._steps = self._ledger.steps
         self._step_count = 0
+        self._saved = 0  # checkpoints
         self._unsettled: Callable[[], None] | None = None
         self._window_count = 0
         self.evictions: list[Eviction] = []
@@ -119,13 +118,17 @@ class Training:
         if self._job.spin:
             stay_on_core(self._rank)
         self._main.clock.open()
+        checkpoint = self._job.checkpoint
+        after_tests = checkpoint is not None and checkpoint.after_tests
         for epoch in range(1, spec.epochs + 1):
             self._arrange_cache(epoch)
-            self._train(epoch)
-            if evaluates(epoch, eval_from=spec.eval_from, eval_every=spec.eval_every):
-                self._evaluate(epoch)
-        if self._job.checkpoint is not None:
-            self._write_checkpoint(self._job.checkpoint.writer(self._rank))
+            course = self._course(epoch)
+            for part in parts_of_epoch(spec, epoch, course.steps, after_tests=after_tests):
+                self._train(course, part)
+                if part.evaluated:
+                    self._evaluate(epoch)
+                if part.saved and checkpoint is not None:
+                    self._write_checkpoint(checkpoint.writer(self._rank, self._saved), epoch)
 
     def save(self, out_dir: Path) -> int:
         """Write what was recorded so far below `out_dir` and return the count of trace rows."""
@@ -242,36 +245,40 @@ class Training:
     def _reads(self) -> bool:
         return self._rank < self._job.reading.readers
 
-    def _train(self, epoch: int) -> None:
-        reading = self._job.reading
-        rehearsal = self._spec.rehearsal
-        order = epoch if rehearsal is None else 1
-        batches: Batches = reading.train(order, self._rank) if self._reads() else ()
-        steps = reading.steps_per_epoch
-        idle = not reading.computes or (rehearsal is not None and epoch <= rehearsal.idle_epochs)
-        declared = [0] * steps if idle else self._accelerator.declare(epoch, steps)
-        rows = self._steps[self._step_count :][: steps + 1]
-        self._job.board.enter(self._rank, Activity.TRAIN, epoch, steps)
+    def _course(self, epoch: int) -> Course:
+        rows = self._steps[self._step_count :]
+        spec, reading = self._spec, self._job.reading
+        return plan_course(
+            spec, reading, self._accelerator, epoch=epoch, rank=self._rank, rows=rows
+        )
+
+    def _train(self, course: Course, part: Part) -> None:
+        epoch, steps = course.epoch, course.steps
+        batches = course.batches_of(part)
+        self._job.board.enter(self._rank, Activity.TRAIN, epoch, steps, done=part.start)
         if self._rank == 0:  # it looks for all
             self._machine.begin()
         look = self._open()
         start_ns = look.now
-        self._job.board.start(self._rank, epoch, start_ns)
-        rows[0] = (epoch, 0, *[start_ns] * 4, *[0] * 9)
-        self._step_count += 1
-        self._loader.start(batches, phase=Phase.TRAIN, epoch=epoch)
-        for step, declared_ns in enumerate(declared, 1):
-            look = self._step(rows, epoch, step, declared_ns, look)
+        course.open(part, start_ns)
+        if part.start == 0:
+            self._job.board.start(self._rank, epoch, start_ns)
+            self._step_count += 1
+        goes_on = part.stop < steps
+        self._loader.start(batches, phase=Phase.TRAIN, epoch=epoch, goes_on=goes_on)
+        for step in range(part.start + 1, part.stop + 1):
+            look = self._step(course, step, step - part.start - 1, look)
         if self._rank == 0:
             self.machine.append(self._machine.end(epoch))
         self._settle()
         self._loader.finish()
-        self._fill_waits(rows[1:])
+        # After the window: a worker's account of a wait may be complete only then.
+        course.fill_waits(part, self._loader.waits(course.rows_of(part)))
         self._close(epoch, Phase.TRAIN, start_ns, look.now, sample_count(batches))
 
-    def _step(
-        self, rows: NDArray[np.void], epoch: int, step: int, declared_ns: int, before: Look
-    ) -> Look:
+    def _step(self, course: Course, step: int, number: int, before: Look) -> Look:
+        """Take a step, whose batch is `number` of those that the loader was started on."""
+        declared_ns = course.declared[step - 1]
         self._post.enter(self._awaits, before.now)
         batch = self._loader.next()
         loaded = self._look()
@@ -284,9 +291,9 @@ class Training:
         after = self._look()
         self._unsettled = partial(
             self._write_step,
-            rows,
-            epoch,
+            course,
             step,
+            number,
             declared_ns,
             compute_end_ns,
             (before, loaded, after),
@@ -301,9 +308,9 @@ class Training:
 
     def _write_step(
         self,
-        rows: NDArray[np.void],
-        epoch: int,
+        course: Course,
         step: int,
+        number: int,
         declared_ns: int,
         compute_end_ns: int,
         looks: tuple[Look, Look, Look],
@@ -311,32 +318,25 @@ class Training:
         before, loaded, after = looks
         if declared_ns == AS_TAKEN:
             declared_ns = compute_end_ns - loaded.now
-        delivery = self._loader.deliveries[step - 1]
+        delivery = self._loader.deliveries[number]
         delivery["main_cpu_ns"] = loaded.cpu - before.cpu
         delivery["main_queue_ns"] = loaded.queue - before.queue
-        read_bytes = int(delivery["bytes"])
-        rows[step] = (
-            *(epoch, step, before.now, loaded.now, compute_end_ns, after.now, declared_ns),
-            *(delivery["io_wall_ns"], delivery["io_cpu_ns"], 0, 0, 0, 0),
-            *(after.queue - before.queue, read_bytes),
+        course.write(
+            step,
+            looks,
+            compute_end_ns=compute_end_ns,
+            declared_ns=declared_ns,
+            delivery=delivery,
         )
         self._step_count += 1
         self._job.board.finish(
             self._rank,
-            epoch,
+            course.epoch,
             step,
-            end_ns=after.now,
+            end_ns=after.now - course.paused_ns,
             declared_ns=declared_ns,
-            read_bytes=read_bytes,
+            read_bytes=int(delivery["bytes"]),
         )
-
-    def _fill_waits(self, rows: NDArray[np.void]) -> None:
-        # After the window: a worker's account of a wait may be complete only then.
-        waits = self._loader.waits(rows)
-        rows["wait_storage_ns"] = waits.storage_ns
-        rows["wait_io_cpu_ns"] = waits.io_cpu_ns
-        rows["wait_decode_cpu_ns"] = waits.decode_cpu_ns
-        rows["wait_runqueue_ns"] = waits.runqueue_ns
 
     def _evaluate(self, epoch: int) -> None:
         reading = self._job.reading
@@ -362,9 +362,9 @@ class Training:
             read_bytes = int(self._loader.deliveries[number]["bytes"])
             self._job.board.advance(self._rank, number + 1, read_bytes)
 
-    def _write_checkpoint(self, writer: CheckpointWriter | None) -> None:
+    def _write_checkpoint(self, writer: CheckpointWriter | None, epoch: int) -> None:
         # Who writes none waits for the others, and its window says how long.
-        epoch = self._spec.epochs
+        self._saved += 1
         self._job.board.enter(self._rank, Activity.CHECKPOINT, epoch, 0)
         start_ns = self._open().now
         if writer is not None:

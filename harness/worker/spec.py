@@ -56,7 +56,8 @@ class WorkerSpec:
     """Everything a training run needs to know inside its container.
 
     Directories are absolute and the same inside and outside. `eval_from` 0 means no evaluation;
-    evaluation runs after epoch e when e >= eval_from and (e - eval_from) % eval_every == 0.
+    evaluation runs after epoch e when e >= eval_from and (e - eval_from) % eval_every == 0, and
+    in the midst of such an epoch after every `eval_every_steps`, 0 for never, which is dlrm's.
     `steps` of an epoch, 0 for a pass over the data set. `pipelines` of bert: 0 for one per rank,
     1 for one that reads for all. `loader` "tfdata" is bert's, too: TensorFlow reads, and leaves no
     rows. `shuffle` is of dlrm's rows.
@@ -69,6 +70,8 @@ class WorkerSpec:
     `byte_source` says where bytes from the storage are counted; `group_device` is the disk, as
     "MAJOR:MINOR", of whose bytes the control group is asked, None where others share the group.
     `memory_bytes` is the limit that must be in force, None for none.
+    `records` of bert's training files, in the order of their names, where they were counted before
+    and no manifest has them; None: not yet.
     """
 
     workload: str
@@ -87,6 +90,7 @@ class WorkerSpec:
     seed: int
     eval_from: int
     eval_every: int
+    eval_every_steps: int
     loader_workers: int
     prefetch_batches: int
     shuffle: Shuffle
@@ -102,6 +106,7 @@ class WorkerSpec:
     byte_source: ByteSource = "proc"
     group_device: str | None = None
     memory_bytes: int | None = None
+    records: tuple[int, ...] | None = None
 
     @property
     def leaves_rows(self) -> bool:
@@ -121,4 +126,6 @@ class WorkerSpec:
         for name, kind in (("rehearsal", Rehearsal), ("planted", Planted)):
             if values.get(name) is not None:
                 values[name] = kind(**values[name])
+        if values.get("records") is not None:
+            values["records"] = tuple(values["records"])
         return cls(**values)

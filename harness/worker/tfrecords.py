@@ -17,6 +17,7 @@ import numpy as np
 from dsgen import tfrecord
 from dsgen.errors import DataSetError
 from harness.worker.buffers import Bytes, touched
+from harness.worker.damage import record_error
 from harness.worker.io import DataCalls, TracedFile
 
 CHUNK_BYTES: Final = 262_144
@@ -98,7 +99,7 @@ class RecordFile:
         try:
             record = tfrecord.read_record(self, self._file.size_bytes)
         except ValueError as error:
-            what = f"record {self._records + 1:,} at byte {self._record_offset:,}: {error}"
+            what = record_error(self._records, self._record_offset, error)
             then = "`verify` the data set, or restore the file"
             raise DataSetError(what, where=self._file.path, then=then) from error
         self._records += 1

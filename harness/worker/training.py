@@ -32,6 +32,7 @@ from harness.worker.loop import Job
 from harness.worker.memory import MemoryFacts, check_limit, check_memory, memory_facts, needed_bytes
 from harness.worker.planted import Throttle
 from harness.worker.residency import LEFT_SHARE, Eviction, expel
+from harness.worker.schedule import checkpoints_of_run
 from harness.worker.shares import Shares
 from harness.worker.spec import WorkerSpec
 from harness.worker.summary import write_files, write_summary
@@ -269,11 +270,13 @@ def _make_directories(out_dir: Path) -> None:
 def _checkpoint(spec: WorkerSpec, reading: Reading) -> Checkpoint | None:
     if spec.checkpoint_dir is None or not reading.computes:
         return None
+    kind = KINDS[spec.workload]
     return Checkpoint(
-        kind=KINDS[spec.workload],
+        kind=kind,
         directory=Path(spec.checkpoint_dir),
         size_bytes=spec.checkpoint_bytes,
         readers=reading.readers,
+        times=checkpoints_of_run(spec, reading.steps_per_epoch, after_tests=kind.after_tests),
         first_id=max(file.id for file in reading.files) + 1,
         seed=spec.seed,
     )

@@ -27,6 +27,21 @@ class Batches(Protocol):
     def __getitem__(self, index: int, /) -> Batch: ...
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PartOfBatches:
+    """Some of the batches of a phase: those at `places`, from 0."""
+
+    batches: Batches
+    places: range
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int, /) -> Batch:
+        """Return a batch as it is of the whole."""
+        return self.batches[self.places[index]]
+
+
 def sample_count(batches: Batches) -> int:
     """Return how many samples are in all batches together."""
     return sum(len(batches[index].samples) for index in range(len(batches)))

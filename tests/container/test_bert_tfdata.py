@@ -1,5 +1,7 @@
 """bert's loader `tfdata` in the image: TensorFlow reads in the ranks, known by its bytes alone."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -72,4 +74,7 @@ def test_a_record_that_tf_data_refuses_ends_the_run(run):
 
     ended, _ = run(flip, steps=60)
     assert ended.code == 6, ended.tail
-    assert any("tf.data refuses it" in line for line in ended.tail)
+    place = re.compile(
+        r"record [23] at byte [2-4],\d{3}: another CRC of its data: .*part-00003-of-00500"
+    )
+    assert any(place.search(line) for line in ended.tail), ended.tail

@@ -2,17 +2,20 @@
 
 import json
 import zipfile
+from itertools import groupby
 
 import pytest
 
 from dsgen.manifest import read_manifest
 from dsgen.write import generate
+from harness.trace.calls import by_thread, calls_of
+from harness.worker.checkpoint import KINDS
 from harness.worker.dlrm_rows import TEST_BATCH_ROWS
 from harness.worker.training import plan
 from tests.container.traced import READERS
+from tests.fidelity import check_reader, check_tracers, recorded, traced_pattern
 from tests.property.strategies import data_set
 from tests.reference.calls import Call, by_file, compare
-from tests.reference.strace import by_thread, calls_of
 from tests.unit.dlrm_sets import dlrm_spec, make_rows
 from tests.unit.worker_run import calls_of_rank
 
@@ -25,31 +28,49 @@ ACCELERATORS = 8
 BATCH = 2048
 EPOCHS = 2
 ROW_BYTES = 160
+# The last day is for evaluation.
+MAPS = (
+    *("preprocessed_train.bin=row", "preprocessed_test.bin=row:eval"),
+    *("day_23_reordered.npz=day:eval", "day_*_reordered.npz=day", "train.txt=line"),
+)
 
 
 @pytest.fixture
-def read(traced, tmp_path):
+def references():
+    """The patterns of what `read` has read, for `ours` to be held against."""
+    return []
+
+
+@pytest.fixture
+def read(traced, tmp_path, references):
     """Read a data set by the reference; return the calls on its files and on parts of text."""
 
     def run(data, format_, *words):
         (tmp_path / "scratch").mkdir()
         trace = traced(READERS / "dlrm.py", format_, "--data", data, *words)
+        references.append(traced_pattern(trace, *MAPS))
         return calls_of(trace.below(f"{data}/", f"{tmp_path}/scratch/", stats=True))
 
     return run
 
 
 @pytest.fixture
-def ours(traced, tmp_path):
-    """Let our ranks read by a spec; return what was recorded, which is all that strace saw."""
+def ours(traced, tmp_path, references):
+    """Let our ranks read by a spec; return what was recorded, which is all that strace saw.
+
+    By the similarity, too, which holds it against what the reference has read.
+    """
 
     def run(spec, files):
         (tmp_path / "spec.json").write_text(spec.to_json())
         trace = traced("-m", "harness.worker", tmp_path / "spec.json")
         (made,) = by_thread(trace.below(*files, stats=True)).values()
-        recorded = calls_of_rank(spec, 0)
-        assert compare(calls_of(made), recorded) == ""
-        return recorded
+        calls = calls_of_rank(spec, 0)
+        assert compare(calls_of(made), calls) == ""
+        pattern = recorded(spec.out_dir)
+        check_tracers(pattern, traced_pattern(trace, *MAPS))
+        check_reader(references[-1], pattern)
+        return calls
 
     return run
 
@@ -115,6 +136,42 @@ def test_bin_seeks_and_reads_once_a_batch_and_tests_from_the_start(read, ours, t
     assert compare(expected, on_rows) == ""
     counts = data / "day_fea_count.npz"
     assert compare(calls, ours(spec, [training, test, data / "preprocessed.bin", counts])) == ""
+
+
+def test_bin_is_tested_and_saved_in_the_midst_of_an_epoch(read, ours, tmp_path):
+    data = make_rows(tmp_path / "data", train=20_500, test=40_000)
+    saved = tmp_path / "scratch" / "dlrm_checkpoint"
+    changes = {"checkpoint_dir": str(saved.parent), "checkpoint_bytes": 3_000_000}
+    spec = spec_of(tmp_path, data, eval_from=1, eval_every_steps=4, **changes)
+    sizes = KINDS["dlrm"].writes(spec.checkpoint_bytes)
+    (tmp_path / "writes.json").write_text(json.dumps(sizes))
+    calls = read(
+        *(data, "bin", "--epochs", EPOCHS, "--batch-size", BATCH, "--test-every", 4),
+        *("--test-batch-size", TEST_BATCH_ROWS),
+        *("--checkpoint", saved, "--writes", tmp_path / "writes.json"),
+    )
+    files = [data / "preprocessed_train.bin", data / "preprocessed_test.bin"]
+    counts = data / "day_fea_count.npz"
+    made = ours(spec, [*files, data / "preprocessed.bin", counts, f"{saved}."])
+    # Ours has a name of its own until it is whole, and is brought to its device.
+    made = [
+        call._replace(path=str(saved)) if call.path.startswith(f"{saved}.") else call
+        for call in made
+    ]
+    own = [call for call in made if call.name != "fsync"]
+    assert len(made) - len(own) == 3 * EPOCHS
+    # Files that nobody closes are closed with the process.
+    theirs = [call for call in calls[:-2] if (call.path, call.name) != (str(saved), "fstat")]
+    assert compare(theirs, own) == ""
+    # Eleven batches an epoch: after 4, 8 and 11 all test rows are read, and a checkpoint written.
+    moves = [call for call in own if call.name in ("read", "write") and call.path != str(counts)]
+    turns = [(path, list(group)) for path, group in groupby(moves, lambda call: call.path)]
+    assert [path for path, _ in turns] == [*map(str, files), str(saved)] * 3 * EPOCHS
+    for turn in range(0, len(turns), 3):
+        _, (_, tested), (_, written) = turns[turn : turn + 3]
+        assert tested[0].offset == 0
+        assert sum(call.returned for call in tested) == 40_000 * ROW_BYTES
+        assert [call.returned for call in written] == sizes
 
 
 @pytest.mark.parametrize("compression", ["deflate", "stored"])

@@ -123,6 +123,17 @@ def test_shared_memory_is_of_the_size_asked_for(engine, job):
     assert seen == [str(192 << 20)]
 
 
+def test_ranks_find_the_memory_limit_of_their_container_in_force(engine, job):
+    code = (
+        "from harness.worker.cgroup import own_limits\n"
+        "from harness.worker.memory import check_limit\n"
+        "limits = own_limits(); check_limit(300_000_000, limits); print(limits.memory_bytes)"
+    )
+    seen = []
+    assert engine.run(job(code, memory_bytes=300_000_000), seen.append).code == 0
+    assert 299_900_000 <= int(seen[0]) <= 300_000_000  # in whole pages
+
+
 @pytest.mark.parametrize("who", ["the command", "a child"])
 def test_memory_beyond_the_limit_is_told(engine, job, who):
     greed = "x = bytearray(300 << 20)"

@@ -41,16 +41,24 @@ def features():
     return fixed | {"masked_lm_weights": tf.io.FixedLenFeature([76], tf.float32)}
 
 
-def shuffled(files, order=None):
-    """Return the records of these files, which are taken in the order of `order` if given."""
+def interleaved(files, order=None, *, sloppy=True):
+    """Return the records of these files, which are taken in the order of `order` if given.
+
+    `sloppy` passes over a file that is not ready; else each file's turn is waited for.
+    """
     names = tf.data.Dataset.from_tensor_slices(order or files)
     if order is None:
         names = names.shuffle(len(files))
     return names.apply(
         tf.data.experimental.parallel_interleave(
-            tf.data.TFRecordDataset, sloppy=True, cycle_length=min(ACTIVE_FILES, len(files))
+            tf.data.TFRecordDataset, sloppy=sloppy, cycle_length=min(ACTIVE_FILES, len(files))
         )
-    ).shuffle(SHUFFLED_RECORDS)
+    )
+
+
+def shuffled(files, order=None):
+    """Return these records, each drawn from the next thousand."""
+    return interleaved(files, order).shuffle(SHUFFLED_RECORDS)
 
 
 def training(files, batch_size, *, parse, order=None, repeat=True):
@@ -91,6 +99,9 @@ def train(rank, options):
         order=order,
         repeat=options.steps is not None,
     )
+    if options.names:
+        write_names(options.names, interleaved(files, order, sloppy=False))
+        return
     before = usage()
     step = 0
     for step, _ in enumerate(batches, 1):
@@ -102,6 +113,13 @@ def train(rank, options):
     batches = evaluation(path, options.eval_batch_size, options.eval_steps)
     for number, _ in enumerate(batches, 1):
         rank.mark(f"eval-{1:05d}-{number:05d}")
+
+
+def write_names(path, records):
+    """Write the first line of each record in the order of their turns."""
+    with path.open("wb") as names:
+        for record in records.as_numpy_iterator():
+            names.write(record.partition(b"\n")[0] + b"\n")
 
 
 class Usage(NamedTuple):
@@ -141,6 +159,7 @@ def main():
     parser.add_argument("--eval-steps", type=int, default=0)
     parser.add_argument("--eval-batch-size", type=int, default=1)
     parser.add_argument("--raw", action="store_true", help="do not parse the records")
+    parser.add_argument("--names", type=Path, help="file for each record's first line; no step")
     parser.add_argument("--orders", type=Path, help="JSON, rank -> its files in their order")
     options = parser.parse_args()
     ranks.check_files(parser, options.data, "part-*")

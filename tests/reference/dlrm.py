@@ -2,7 +2,8 @@
 
 bin: batches of preprocessed_train.bin by a seek and a read each, in order or in a given one; the
 test file from its start every time. npz: at the first row of a day the day's three arrays are
-read whole, and served from memory; every test reads the last day. text: what the first
+read whole, and served from memory; every test reads the last day. Tests come after every so many
+batches and after the last one, a checkpoint after each, over the one before. text: what the first
 run does, before any training: lines are counted, split into parts, and each part is read.
 Where the training computes, this sleeps.
 
@@ -20,6 +21,21 @@ import ranks
 
 ROW_BYTES = 160
 TEXT_PARTS = 7
+
+
+class Checkpoint:
+    """A file that is written over and over, in writes of the given sizes."""
+
+    def __init__(self, options):
+        self.path = options.checkpoint
+        self.sizes = json.loads(options.writes.read_text()) if options.writes else []
+
+    def save(self):
+        """Write it, if it has a place."""
+        if self.path is not None:
+            with self.path.open("wb", buffering=0) as file:
+                for size in self.sizes:
+                    file.write(bytes(size))
 
 
 class BinBatches:
@@ -81,26 +97,36 @@ def read_bin(rank, options):
     training = BinBatches(options.data / "preprocessed_train.bin", counts, options.batch_size)
     test = BinBatches(options.data / "preprocessed_test.bin", counts, options.test_batch_size)
     given = json.loads(options.orders.read_text()) if options.orders else {}
+    checkpoint = Checkpoint(options)
     for epoch in range(1, options.epochs + 1):
         order = given.get(str(epoch), range(training.count))
         for step, number in enumerate(order, 1):
             training.read(number)
             rank.compute(f"train-{epoch:05d}-{step:05d}")
-            if options.test_every and step % options.test_every == 0:
+            if tests_after(step, options, last=step == len(order)):
                 for tested in range(min(test.count, options.test_batches or test.count)):
                     test.read(tested)
                     rank.compute(f"eval-{epoch:05d}-{step:05d}-{tested:05d}")
+                checkpoint.save()
+
+
+def tests_after(step, options, *, last):
+    """Return whether a test pass follows a training batch."""
+    return options.test_every > 0 and (last or step % options.test_every == 0)
 
 
 def read_npz(rank, options):
     """Read all days but the last, batch by batch, and the last one for every test."""
     rows = NpzRows(options.data)
+    checkpoint = Checkpoint(options)
+    steps = math.ceil(sum(rows.rows[:-1]) / options.batch_size)
     for epoch in range(1, options.epochs + 1):
         for step, _ in enumerate(rows.training(options.batch_size), 1):
             rank.compute(f"train-{epoch:05d}-{step:05d}")
-            if options.test_every and step % options.test_every == 0:
+            if tests_after(step, options, last=step == steps):
                 for tested, _ in enumerate(rows.test(options.test_batch_size)):
                     rank.compute(f"eval-{epoch:05d}-{step:05d}-{tested:05d}")
+                checkpoint.save()
 
 
 def read_text(rank, options):
@@ -136,6 +162,8 @@ def main():
     parser.add_argument("--batch-size", type=int, default=32768, help="of all accelerators")
     parser.add_argument("--test-batch-size", type=int, default=16384)
     parser.add_argument("--test-every", type=int, default=0, help="training batches; 0 for never")
+    parser.add_argument("--checkpoint", type=Path, help="file that follows each test")
+    parser.add_argument("--writes", type=Path, help="JSON, the sizes of its writes")
     parser.add_argument("--test-batches", type=int, default=0, help="0 for all")
     parser.add_argument("--orders", type=Path, help="JSON, epoch -> numbers of batches (bin)")
     parser.add_argument("--scratch", type=Path, help="directory for the parts (text)")

@@ -473,6 +473,16 @@ def test_junit_skips_what_was_not_tested(tmp_path):
     assert compare(a, b, "--format", "junit", "--output", out) == 0
     suite = ElementTree.parse(out).getroot().find("testsuite")
     assert suite.get("skipped") == "4"
+    assert "A side has one run" in suite.find("system-out").text
+
+
+def test_junit_has_the_doubts_of_each_side(tmp_path):
+    unknown = {"target": {"byte_source": "none"}}
+    a, b = side(tmp_path / "a", A), side(tmp_path / "b", A, day=25, **unknown)
+    out = tmp_path / "out.xml"
+    assert compare(a, b, "--format", "junit", "--output", out) == 0
+    said = ElementTree.parse(out).getroot().find("testsuite/system-out").text
+    assert "B: 4 of 4 runs without a verdict" in said
 
 
 def test_an_output_that_cannot_be_written_is_said_and_nothing_is_left(tmp_path, capsys):

@@ -1,16 +1,11 @@
 """dlrm on file systems of other block sizes: still the calls of the reference's readers."""
 
-import json
 import subprocess
-import sys
 
 import pytest
 
-from tests.reference.calls import compare
-from tests.unit import test_dlrm_bin_calls, test_dlrm_npz_calls, test_worker_dlrm_text
 from tests.unit.dlrm_sets import dlrm_spec, make_days, make_rows, make_text
-from tests.unit.traced_calls import strace
-from tests.unit.worker_run import calls_of_rank, command
+from tests.unit.traced_calls import as_the_reference
 
 pytestmark = [pytest.mark.strace, pytest.mark.root]
 
@@ -30,31 +25,22 @@ def mount(request, tmp_path):
     subprocess.run(["umount", str(place)], check=True)
 
 
-def same(tmp_path, spec, *reference):
-    [made] = strace(tmp_path / "ours", command(tmp_path, spec))
-    words = [sys.executable, "-c", *map(str, reference)]
-    [expected] = strace(tmp_path / "theirs", words)
-    assert compare(expected, made) == ""
-    assert compare(made, calls_of_rank(spec, 0)) == ""
-
-
 @pytest.mark.parametrize("batch_size", [64, 7])
 def test_bin(tmp_path, mount, batch_size):
     data_dir = make_rows(mount / "data", train=1_000, test=20_000)
     assert (data_dir / "preprocessed.bin").stat().st_blksize != 4096
     changes = {"shuffle": "batches", "epochs": 2, "eval_from": 1}
     spec = dlrm_spec(tmp_path, data_dir, batch_size=batch_size, **changes)
-    phases = json.dumps(test_dlrm_bin_calls.phases_of(spec, data_dir))
-    same(tmp_path, spec, test_dlrm_bin_calls.REFERENCE, data_dir, batch_size, phases)
+    assert as_the_reference(tmp_path, spec, "bin")
 
 
 def test_npz(tmp_path, mount):
     data_dir = make_days(mount / "data", [20, 300, 2_000, 500])
     spec = dlrm_spec(tmp_path, data_dir, eval_from=1)
-    same(tmp_path, spec, test_dlrm_npz_calls.REFERENCE, data_dir, 4, 1)
+    assert as_the_reference(tmp_path, spec, "npz")
 
 
 def test_text(tmp_path, mount):
     data_dir = make_text(mount / "data", 1_000)
     spec = dlrm_spec(tmp_path, data_dir)
-    same(tmp_path, spec, test_worker_dlrm_text.REFERENCE, data_dir / "train.txt", 2)
+    assert as_the_reference(tmp_path, spec, "text")

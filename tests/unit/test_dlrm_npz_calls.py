@@ -1,40 +1,15 @@
 """dlrm npz: days are read with the calls of np.load, seen by strace, and rows are the calls."""
 
-import sys
-
 import pytest
 
 from dsgen.choices import Wanted
 from dsgen.workloads import plan
 from dsgen.write import generate
 from harness.worker.spec import StepTime
-from tests.reference.calls import compare
 from tests.unit.dlrm_sets import dlrm_spec, make_days
-from tests.unit.traced_calls import strace
-from tests.unit.worker_run import calls_of_rank, command
+from tests.unit.traced_calls import as_the_reference
 
 pytestmark = pytest.mark.strace
-
-# From the facts: both files of counts, then each day when it is due, three arrays in this order.
-REFERENCE = """
-import os, sys
-import numpy
-
-directory, days, epochs = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-for name, array in (("day_day_count", "total_per_file"), ("day_fea_count", "counts")):
-    with numpy.load(f"{directory}/{name}.npz") as data:
-        data[array]
-
-def load(day):
-    with numpy.load(f"{directory}/day_{day}_reordered.npz") as data:
-        return data["X_int"], data["X_cat"], data["y"]
-
-for epoch in range(epochs):
-    for day in range(days - 1):
-        load(day)
-    load(days - 1)
-os._exit(0)
-"""
 
 
 @pytest.mark.parametrize("compression", ["deflate", "stored"])
@@ -60,9 +35,5 @@ def test_a_training_makes_the_calls_of_the_reference(tmp_path, compression, made
         eval_from=1,
         step_time=StepTime(mean_s=0.0, sd_s=0.0),
     )
-    [made] = strace(tmp_path / "ours", command(tmp_path, spec))
-    arguments = [str(data_dir), str(days), "2"]
-    [expected] = strace(tmp_path / "theirs", [sys.executable, "-c", REFERENCE, *arguments])
-    assert compare(expected, made) == ""
-    assert compare(made, calls_of_rank(spec, 0)) == ""
+    made = as_the_reference(tmp_path, spec, "npz")
     assert sum(call.name == "open" for call in made) == 2 + 2 * days

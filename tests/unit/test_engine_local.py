@@ -137,6 +137,41 @@ def test_a_time_limit_ends_what_does_not_listen(job, monkeypatch):
     assert all_gone([int(pid) for pid in seen[0].split()])
 
 
+@pytest.mark.parametrize("who", ["command", "child", "guard", "all"])
+def test_a_time_limit_does_not_wait_for_what_was_stopped(job, who):
+    """The command waits for its child, as the parent of ranks does, and both answer SIGTERM."""
+    child = (
+        "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))\n"
+        "print('ready', flush=True); time.sleep(600)"
+    )
+    parent = (
+        "import os, signal, subprocess, sys, time\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {child!r}], stdout=subprocess.PIPE)\n"
+        "def end(*_):\n"
+        "    child.terminate()\n"
+        "    sys.exit(4 + child.wait(60))\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        "child.stdout.readline()\n"
+        "print(os.getppid(), os.getpid(), child.pid, flush=True)\n"
+        "time.sleep(600)"
+    )
+    seen = []
+
+    def stop(line):
+        seen.append(line)
+        guard, command, own = map(int, line.split())
+        stopped = {"command": [command], "child": [own], "guard": [guard]}
+        for pid in stopped.get(who, [own, command, guard]):
+            os.kill(pid, signal.SIGSTOP)
+        started.append(time.monotonic())
+
+    started = []
+    ended = ENGINE.run(job(parent, timeout_s=4.0), stop)
+    assert time.monotonic() - started[0] < 4.0 + 2.0  # far below the grace
+    assert (ended.timed_out, ended.code) == (True, 7)
+    assert all_gone([int(pid) for pid in seen[0].split()])
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_lets_the_job_say_its_last_words_and_leaves_nothing(job, number):
     def on_line(line):

@@ -58,12 +58,39 @@ def test_bin_from_words_to_a_report(place, shuffle):
     assert [epoch["bytes"]["returned"] for epoch in result["epochs"]] == [20_000_000] * 2
     assert [epoch["samples"] for epoch in result["epochs"]] == [125_000] * 2
     assert [one["samples"] for one in result["evaluation"]] == [2_656]
-    assert result["checkpoint"]["written_bytes"] == 1_000_000
+    # One after the evaluation of epoch 1, and one at the end.
+    assert (result["checkpoint"]["count"], result["checkpoint"]["epoch"]) == (2, 2)
+    assert result["checkpoint"]["written_bytes"] == 2_000_000
     assert result["demand"]["mean_sample_bytes"] == 160
     assert "read by one for all, 2 epochs of 16 steps" in done.stderr
     assert "dlrm, 8 x ci" in report
     assert "The workload asks for" in report
     assert "<title>" in report
+
+
+def test_tests_in_the_midst_of_an_epoch_from_words_to_a_report(place):
+    words = ("--epochs", 2, "--eval-from", 1, "--eval-every", 1, "--eval-every-steps", 6)
+    done = harness("train", "dlrm", *flags(place, *words))
+    result, report = result_of(done)
+    assert result["status"] == "ok"
+    assert result["self_check"]["passed"]
+    assert [(own["epoch"], own["step"]) for own in result["evaluation"]] == [
+        (epoch, step) for epoch in (1, 2) for step in (6, 12, 16)
+    ]
+    assert [own["samples"] for own in result["evaluation"]] == [2_656] * 6
+    saved = result["checkpoint"]
+    assert (saved["count"], saved["written_bytes"]) == (6, 6_000_000)
+    assert [epoch["samples"] for epoch in result["epochs"]] == [125_000] * 2
+    assert [epoch["bytes"]["returned"] for epoch in result["epochs"]] == [20_000_000] * 2
+    assert "evaluated after every 6 steps and at the end of an epoch" in done.stderr
+    assert "evaluation after step 12 of epoch 2" in report
+    assert "evaluation after epoch 2" in report
+    assert "6 checkpoints, the last one after epoch 2" in report
+
+
+def test_other_workloads_are_not_evaluated_within_an_epoch(tmp_path):
+    done = harness("generate", "imseg", "--data", tmp_path, "--eval-every-steps", 3)
+    assert refused(done, 2, "imseg is evaluated after epochs", "--eval-every-steps")
 
 
 def test_npz_from_words_to_a_report(place):
@@ -199,6 +226,7 @@ def test_the_default_is_the_reference_and_the_smoke_preset_is_short():
     assert (config.accelerators, config.batch_size, config.epochs) == (8, 4096, 1)
     assert (config.shuffle, config.steps, config.loader_workers) == ("none", 0, 0)
     assert (config.format, config.profile) == ("bin", "v100")
+    assert (config.eval_from, config.eval_every_steps) == (1, 16_384)
     smoke = build_config("dlrm", BUILTIN, preset="smoke", cwd=Path("/"))
     layout = plan("dlrm", size_bytes=smoke.size_bytes, seed=1, wanted=smoke.wanted)
     steps = -(-layout.samples("train") // (smoke.accelerators * smoke.batch_size))

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.analysis.memory import effective_memory, memory_of, regime_of
+from harness.analysis.recording import Eviction
 from harness.analysis.result import build_result
 from tests.golden.recordings import facts, plan, record
 
@@ -44,6 +45,12 @@ def test_what_the_ranks_keep_holds_no_data(limit, need, data):
     memory = memory_of(limit, "machine", need_bytes=need, data_bytes=data)
     assert memory.ratio == max(0, limit - need) / data
     assert memory.regime in memory.text()
+
+
+def test_a_limit_cut_to_whole_pages_has_the_regime_of_the_one_asked_for():
+    memory = memory_of(900_000_000 // 4096 * 4096, "machine", need_bytes=0, data_bytes=10**9)
+    assert memory.ratio < 0.9
+    assert memory.regime == "knee"
 
 
 def test_nothing_to_read_has_no_ratio():
@@ -85,3 +92,14 @@ def test_memory_that_may_answer_is_a_warning_unless_it_is_evicted_or_asked_for(c
     said = made({**FOUND, "total_bytes": total}, cache=cache).warnings
     told = any(line.startswith("Memory may answer") for line in said)
     assert told is (helps and cache in ("once", "asis"))
+
+
+@pytest.mark.parametrize(
+    ("epoch", "left", "told"), [(0, None, True), (0, 0.0, False), (1, None, False)]
+)
+def test_a_limit_whose_file_system_does_not_tell_what_is_left_in_memory_is_doubted(
+    epoch, left, told
+):
+    eviction = Eviction(epoch=epoch, files=2, bytes=9, seconds=0.1, resident_fraction=left)
+    said = build_result(record(plan(2, 3, evictions=(eviction,))), facts(2)).warnings
+    assert any("the memory limit does not hold" in line for line in said) is told

@@ -14,6 +14,7 @@ import google_crc32c
 import numpy as np
 import pytest
 
+from dsgen import tfrecord
 from dsgen.directory import OWN_NAMES
 from dsgen.errors import DataSetError
 from dsgen.input import find_input
@@ -164,12 +165,17 @@ def test_a_directory_in_the_place_of_a_volume(given, tmp_path):
     [
         (b"", "no header with its CRC"),
         (b"no record" * 100, "no header with its CRC"),
+        (tfrecord.frame_header(9) + b"no record" + b"none", "another CRC of its data"),
+        (tfrecord.frame_header(9) + b"no re", "truncated"),
     ],
 )
 def test_records_that_are_none(data, says, given, tmp_path):
     source = given("bert")
-    next(source.glob("part-*")).write_bytes(data)
-    assert refused(scale("bert", source, tmp_path / "out"), 6, "does not begin with a record", says)
+    path = next(source.glob("part-*"))
+    path.write_bytes(data)
+    assert refused(
+        scale("bert", source, tmp_path / "out"), 6, "record 1 at byte 0", says, path.name
+    )
 
 
 @pytest.mark.parametrize(
@@ -247,8 +253,6 @@ def test_a_name_that_would_break_the_line(tmp_path):
 
 
 def test_a_record_longer_than_its_file(given, tmp_path):
-    from dsgen import tfrecord
-
     source = given("bert")
     path = sorted(source.glob("part-*"))[0]
     path.write_bytes(tfrecord.frame_header(2**62) + bytes(100))
@@ -256,14 +260,12 @@ def test_a_record_longer_than_its_file(given, tmp_path):
 
 
 def test_records_of_something_else(given, tmp_path):
-    from dsgen import tfrecord
-
     source = given("bert")
     data = tfrecord.example([tfrecord.feature("image", "int64", b"\1")])
     header = tfrecord.frame_header(len(data))
-    crc = tfrecord.masked(np.array([tfrecord.google_crc32c.value(data)], np.uint32))
+    crc = tfrecord.masked(np.array([google_crc32c.value(data)], np.uint32))
     next(source.glob("part-*")).write_bytes(header + data + crc.astype("<u4").tobytes())
-    assert refused(scale("bert", source, tmp_path / "out"), 6, "its first record lacks input_ids")
+    assert refused(scale("bert", source, tmp_path / "out"), 6, "record 1 at byte 0 lacks input_ids")
 
 
 def test_truncated_records_leave_what_can_be_removed(given, tmp_path):

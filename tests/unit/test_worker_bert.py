@@ -189,7 +189,7 @@ def test_a_file_that_cannot_be_counted_is_told(tmp_path):
     data_dir = write_set(tmp_path / "set", [[50] * 9])
     path = data_dir / "part-00000-of-00500"
     path.write_bytes(flip(66)(bytearray(path.read_bytes())))
-    with pytest.raises(DataSetError, match=f"no record begins at byte 66.*{path.name}"):
+    with pytest.raises(DataSetError, match=f"record 2: no record begins at byte 66.*{path.name}"):
         plan_bert(bert_spec(tmp_path, data_dir), uncounted(data_dir))
 
 

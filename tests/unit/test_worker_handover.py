@@ -26,7 +26,7 @@ class Source:
 
     deliveries = np.zeros(5, DELIVERY)
 
-    def start(self, batches, *, phase, epoch):
+    def start(self, batches, *, phase, epoch, goes_on):
         pass
 
     def next(self):

@@ -75,6 +75,7 @@ def make_spec(tmp_path: Path, data_dir: Path, **changes) -> WorkerSpec:
         seed=1,
         eval_from=0,
         eval_every=1,
+        eval_every_steps=0,
         loader_workers=0,
         prefetch_batches=2,
         shuffle="none",
