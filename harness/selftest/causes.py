@@ -95,7 +95,7 @@ def check_storage(outcome: Outcome, *, bytes_per_s: int) -> Finding:
     return Finding(
         passed=right and result.verdict.limit == "storage",
         figures=f"{rate(measured)} ({off:+.1%}), AU {percent(au)} (predicted "
-        f"{percent(predicted)}), {_said(result)}",
+        f"{percent(predicted)}), cores idle {percent(result.machine.idle_share)}, {_said(result)}",
     )
 
 

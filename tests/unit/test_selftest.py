@@ -74,7 +74,9 @@ def test_au_follows_from_bytes_and_bandwidth(sizes, declared_ms, au):
 def test_a_storage_that_is_as_slow_as_planted_is_found():
     finding = check_storage(outcome_of(THROTTLED), bytes_per_s=100 * MB)
     assert finding.passed, finding.figures
-    assert finding.figures == "99 MB/s (-1.0%), AU 9.9 % (predicted 9.9 %), fail: storage"
+    assert finding.figures == (
+        "99 MB/s (-1.0%), AU 9.9 % (predicted 9.9 %), cores idle 80 %, fail: storage"
+    )
 
 
 def test_a_storage_of_another_speed_or_another_verdict_is_not_found():
