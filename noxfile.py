@@ -22,6 +22,7 @@ MENU = {
     "verify": (["verify"], "Read every byte of one data set: -- DIRECTORY."),
     "remove": (["remove"], "Delete one data set by its manifest: -- DIRECTORY."),
     "report": (["report"], "Make the report of a result again: -- RESULT_DIRECTORY."),
+    "plan": (["plan"], "Say which calls a training would make, without data: -- WORKLOAD."),
     "clean": (["clean"], "Remove what this tool left in the engine, by label."),
 }
 for workload in WORKLOADS:

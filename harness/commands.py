@@ -11,7 +11,7 @@ from dsgen.__main__ import main as dsgen_main
 from dsgen.command import CONTINUES, OneLineParser, exit_codes, run_command
 from dsgen.directory import check_capacity
 from dsgen.errors import ExitCode
-from dsgen.events import data_set, emit_json
+from dsgen.events import data_set, emit_json, plan
 from dsgen.scale import MODES
 from dsgen.workloads import WORKLOADS
 from harness.config import Config, flag_path, resolve
@@ -25,6 +25,7 @@ from harness.dataset import (
 from harness.engine.choose import choose_engine
 from harness.engine.client import connect
 from harness.flags import add_flags
+from harness.plan.record import write_plan
 from harness.progress import Progress
 from harness.report.writer import render_report
 from harness.run import generate, train
@@ -79,6 +80,20 @@ def _work(steps: Sequence[str], options: argparse.Namespace, command: tuple[str,
         if "train" in steps:
             return train(setting, data)
         progress.end(data_set(str(data.directory)))
+    return ExitCode.DONE
+
+
+def _plan(options: argparse.Namespace, _: tuple[str, ...]) -> ExitCode:
+    """Say which calls a training would make, without making them."""
+    config = resolve(options.workload, options, Path.cwd())
+    inspect_target(config.results)
+    data = find_data_set(config)
+    config, notices = keep_apart(config, data)
+    with _progress(config) as progress:
+        for line in [*data_lines(config, data), *training_lines(config, data), *notices]:
+            progress.say(line)
+        if not config.dry_run:
+            progress.end(plan(str(write_plan(config, data))))
     return ExitCode.DONE
 
 
@@ -183,6 +198,10 @@ def _parser() -> argparse.ArgumentParser:
         work.add_argument("workload", choices=READINGS if "train" in steps else WORKLOADS)
         add_flags(work)
         work.set_defaults(run=partial(_work, steps))
+    calls = verbs.add_parser("plan", help="say which calls a training would make, without data")
+    calls.add_argument("workload", choices=READINGS)
+    add_flags(calls)
+    calls.set_defaults(run=_plan)
     larger = verbs.add_parser("scale", help="enlarge a data set of yours")
     larger.add_argument("workload", choices=WORKLOADS)
     larger.add_argument("--input", required=True, metavar="PATH", help="your data set; only read")
