@@ -31,6 +31,10 @@ for workload in WORKLOADS:
             ["generate", workload],
             f"Make a data set of {workload}, or continue or repair it.",
         ),
+        f"originals-{workload}": (
+            ["originals", workload],
+            f"Lay out the original {workload}'s names and sizes: real bytes, or -- --holes.",
+        ),
         f"scale-{workload}": (
             ["scale", workload],
             f"Enlarge a data set of {workload} of yours: -- --input PATH.",

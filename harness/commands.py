@@ -13,6 +13,7 @@ from dsgen.directory import check_capacity
 from dsgen.errors import ExitCode
 from dsgen.events import data_set, emit_json, plan
 from dsgen.scale import MODES
+from dsgen.stand_ins import HOLES_HELP, STAND_INS
 from dsgen.workloads import WORKLOADS
 from harness.config import Config, flag_path, resolve
 from harness.dataset import (
@@ -31,6 +32,7 @@ from harness.report.writer import render_report
 from harness.run import generate, train
 from harness.scaling import layout_line, plan_scaling, scale, scaling_lines
 from harness.setting import Setting
+from harness.stand_ins import choose_stand_in
 from harness.system import system_facts
 from harness.target import Target, inspect_target, target_lines
 from harness.training import training_lines
@@ -66,7 +68,7 @@ def _work(steps: Sequence[str], options: argparse.Namespace, command: tuple[str,
     config, notices = keep_apart(config, data)
     if "train" in steps and config.checkpoint is not None:
         inspect_target(config.checkpoint)
-    if data.manifest is None:
+    if data.manifest is None and config.entropy != "holes":
         check_capacity(config.size_bytes, config.data)
     with _progress(config) as progress:
         training = training_lines(config, data) if "train" in steps else []
@@ -81,6 +83,12 @@ def _work(steps: Sequence[str], options: argparse.Namespace, command: tuple[str,
             return train(setting, data)
         progress.end(data_set(str(data.directory)))
     return ExitCode.DONE
+
+
+def _originals(options: argparse.Namespace, command: tuple[str, ...]) -> ExitCode:
+    """Lay out a stand-in of the original as a configured data set, which training finds."""
+    _say(choose_stand_in(options))
+    return _work(("generate",), options, command)
 
 
 def _plan(options: argparse.Namespace, _: tuple[str, ...]) -> ExitCode:
@@ -198,6 +206,11 @@ def _parser() -> argparse.ArgumentParser:
         work.add_argument("workload", choices=READINGS if "train" in steps else WORKLOADS)
         add_flags(work)
         work.set_defaults(run=partial(_work, steps))
+    originals = verbs.add_parser("originals", help="lay out an original's names and sizes")
+    originals.add_argument("workload", choices=STAND_INS)
+    originals.add_argument("--holes", action="store_true", help=HOLES_HELP)
+    add_flags(originals)
+    originals.set_defaults(run=_originals)
     calls = verbs.add_parser("plan", help="say which calls a training would make, without data")
     calls.add_argument("workload", choices=READINGS)
     add_flags(calls)

@@ -184,7 +184,12 @@ def counted_or_none(samples: int) -> int | None:
 
 
 def sharing_notices(manifest: Manifest) -> list[str]:
-    """Return what is to be said of data that shares its place on the device with other files."""
+    """Return what is to be said of data that has no place, or not its own, on the device."""
+    if manifest.parameters.entropy == "holes":
+        return [
+            "The data set is made of holes: it is for the calls alone that reading takes, and no "
+            "storage is tested by it."
+        ]
     shared_bytes = manifest.allocation.shared_bytes
     is_clone = manifest.parameters.origin == "clone"
     if not is_clone and not shared_bytes:

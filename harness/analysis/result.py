@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from harness.analysis.allocation import holes_reason
 from harness.analysis.causes import find_causes
 from harness.analysis.demand import Demand, compute_demand
 from harness.analysis.epoch import Epoch, epochs_of
@@ -169,6 +170,7 @@ def _case(
             inferred=recording.worker.bytes == "inferred",
         ),
         self_check=check,
+        holes=holes_reason(facts.dataset),
     )
 
 

@@ -51,7 +51,7 @@ class Case:
     """What a verdict is made of.
 
     `profile` names the accelerators, which are `emulated` or compute; `cache` is the setting,
-    `client` what was proven of it.
+    `client` what was proven of it. `holes` says why the files are not on the storage, if so.
     """
 
     status: Status
@@ -65,6 +65,7 @@ class Case:
     demand: Demand
     causes: Causes
     self_check: SelfCheck
+    holes: str | None = None
 
     @property
     def feeds(self) -> str:
@@ -98,6 +99,8 @@ def _withhold(case: Case) -> _Finding | None:
         reason = f"the recording failed its self-check ({case.self_check.problems[0]})"
     elif case.status != "ok":
         reason = f"the run {'failed' if case.status == 'failed' else 'was interrupted'}"
+    elif case.holes is not None:
+        reason = case.holes
     elif case.demand.mean_declared_ns == 0:
         bandwidth = rate(case.metrics.bandwidth_bytes_per_s.value)
         reason = (
