@@ -35,6 +35,7 @@ from harness.setting import Setting
 from harness.stand_ins import choose_stand_in
 from harness.system import system_facts
 from harness.target import Target, inspect_target, target_lines
+from harness.trace.command import add_trace_verb
 from harness.training import training_lines
 from harness.worker.training import READINGS
 
@@ -221,6 +222,7 @@ def _parser() -> argparse.ArgumentParser:
     larger.add_argument("--mode", choices=MODES, default=MODES[0], help=MODE_HELP)
     add_flags(larger)
     larger.set_defaults(run=_scale)
+    add_trace_verb(verbs)
     report = verbs.add_parser("report", help="make the report of a result again")
     report.add_argument("directory", type=Path)
     report.set_defaults(run=_report)

@@ -30,13 +30,15 @@ def read_recording(run_dir: Path) -> Recording:
     if not (run_dir / "steps").is_dir():
         what = "no recording"
         raise ResultError(what, where=str(run_dir), then="give the directory of a finished run")
-    worker = _json(run_dir / "worker.json")
+    worker = read_json(run_dir / "worker.json")
     ranks = _world_size(run_dir, worker)
     return Recording(
-        steps=tuple(_rows(run_dir / f"steps/rank-{r:05d}.npy", STEP) for r in range(ranks)),
-        windows=tuple(_rows(run_dir / f"steps/windows-{r:05d}.npy", WINDOW) for r in range(ranks)),
-        rows=tuple(_rows(run_dir / f"trace/rank-{r:05d}.npy", ROW) for r in range(ranks)),
-        files=_files(run_dir / "trace" / "files.json"),
+        steps=tuple(read_rows(run_dir / f"steps/rank-{r:05d}.npy", STEP) for r in range(ranks)),
+        windows=tuple(
+            read_rows(run_dir / f"steps/windows-{r:05d}.npy", WINDOW) for r in range(ranks)
+        ),
+        rows=tuple(read_rows(run_dir / f"trace/rank-{r:05d}.npy", ROW) for r in range(ranks)),
+        files=read_files(run_dir / "trace" / "files.json"),
         worker=_worker_facts(worker, run_dir / "worker.json"),
     )
 
@@ -46,7 +48,12 @@ def _world_size(run_dir: Path, worker: dict[str, Any]) -> int:
     return max(len(worker.get("ranks", ())), max(written, default=-1) + 1)
 
 
-def _rows(path: Path, kind: np.dtype[np.void]) -> Records:
+def read_rows(path: Path, kind: np.dtype[np.void]) -> Records:
+    """Return the rows in a file; none where there is no file.
+
+    Raises:
+        ResultError: unreadable, or rows of another kind.
+    """
     try:
         rows: Records = np.load(path, allow_pickle=False)
     except FileNotFoundError:
@@ -58,7 +65,12 @@ def _rows(path: Path, kind: np.dtype[np.void]) -> Records:
     return rows
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a file; an empty one where there is no file.
+
+    Raises:
+        ResultError: unreadable, or no JSON object.
+    """
     try:
         document = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -70,7 +82,12 @@ def _json(path: Path) -> dict[str, Any]:
     return document
 
 
-def _files(path: Path) -> dict[int, DataFile]:
+def read_files(path: Path) -> dict[int, DataFile]:
+    """Return the table of files.json: id -> file; empty where there is none.
+
+    Raises:
+        ResultError: unreadable or malformed.
+    """
     try:
         return {
             int(number): DataFile(
@@ -79,7 +96,7 @@ def _files(path: Path) -> dict[int, DataFile]:
                 file_class=_file_class(facts["class"]),
                 role=str(facts["role"]),
             )
-            for number, facts in _json(path).items()
+            for number, facts in read_json(path).items()
         }
     except (KeyError, TypeError, ValueError) as error:
         raise ResultError(f"malformed ({error!r})", where=str(path), then=_REPEAT) from error

@@ -174,7 +174,8 @@ class ImsegReading:
 
     def reader(self, calls: DataCalls, slots: CropSlots) -> "ImsegReader":
         """Return a reader with memory for the largest case, unless each file shall have its own."""
-        block_bytes = Path(self.files[0].path).stat().st_blksize
+        # Of the directory: to ask for a file's would be a call on data that leaves no row.
+        block_bytes = Path(self.spec.data_dir).stat().st_blksize
         return ImsegReader(
             npy=NpyReader(calls, block_bytes=block_bytes),
             slots=slots,

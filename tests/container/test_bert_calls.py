@@ -8,10 +8,11 @@ import pytest
 
 from harness.engine import Job, Mount
 from harness.engine.arguments import container_arguments
+from harness.trace.calls import calls_of
+from harness.trace.strace import OPTIONS, parse
 from harness.worker.io import DataCalls
 from harness.worker.tfrecords import CHUNK_BYTES, Chunks, interleaved
 from tests.reference.calls import by_file, compare_files, read_to_the_end
-from tests.reference.strace import OPTIONS, calls_of, parse
 from tests.unit.bert_run import bert_spec, name_of, planned, write_set
 
 pytestmark = pytest.mark.engine

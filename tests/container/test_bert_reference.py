@@ -8,11 +8,11 @@ import pytest
 
 from dsgen.manifest import read_manifest
 from dsgen.write import generate
+from harness.trace.calls import by_process, calls_of
 from harness.worker.training import plan
 from tests.container.traced import READERS
 from tests.property.strategies import data_set
 from tests.reference.calls import Call, by_file, compare, compare_files, read_to_the_end
-from tests.reference.strace import by_process, calls_of
 from tests.unit.bert_run import bert_spec
 from tests.unit.worker_run import calls_of_rank, run_worker
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from harness.trace.calls import by_thread, calls_of
 from harness.worker.record import Phase
 from tests.reference.calls import by_file, recorded_calls
-from tests.reference.strace import by_thread, calls_of
 from tests.unit.worker_run import load, load_json, make_data_set, make_spec
 
 pytestmark = pytest.mark.engine

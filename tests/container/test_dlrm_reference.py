@@ -7,12 +7,12 @@ import pytest
 
 from dsgen.manifest import read_manifest
 from dsgen.write import generate
+from harness.trace.calls import by_thread, calls_of
 from harness.worker.dlrm_rows import TEST_BATCH_ROWS
 from harness.worker.training import plan
 from tests.container.traced import READERS
 from tests.property.strategies import data_set
 from tests.reference.calls import Call, by_file, compare
-from tests.reference.strace import by_thread, calls_of
 from tests.unit.dlrm_sets import dlrm_spec, make_rows
 from tests.unit.worker_run import calls_of_rank
 

@@ -7,10 +7,10 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
+from harness.trace.calls import by_process, calls_of, in_detail
 from harness.worker.order import eval_order, train_batches
 from harness.worker.record import Phase
 from tests.reference.calls import compare, recorded_calls
-from tests.reference.strace import by_process, calls_of, in_detail
 from tests.unit.worker_run import (
     calls_of_rank,
     load,

@@ -9,7 +9,7 @@ from harness.engine.arguments import container_arguments
 from harness.engine.build import build, image_id_of
 from harness.engine.daemon import labels
 from harness.engine.images import content_hash, transport_arguments
-from tests.reference.strace import OPTIONS, parse
+from harness.trace.strace import OPTIONS, parse
 
 READERS = Path(__file__).parents[1] / "reference"
 DOCKERFILE = Path(__file__).with_name("traced.Dockerfile")

@@ -1,37 +1,13 @@
-"""Calls on files, wherever they were seen, and how two sequences of them differ.
-
-One form for what strace shows and for the rows that our ranks record: a position or a size that
-a call does not have is -1, and the number of a descriptor, which says nothing, is 0.
-"""
+"""Recorded rows as calls on files, and how two sequences of calls differ."""
 
 from collections import defaultdict
 from itertools import zip_longest
-from typing import NamedTuple
 
+from harness.trace.calls import Call, outcome
 from harness.worker.record import Op
 
 _CONTEXT = 3
 _SHOWN_FILES = 5
-
-
-class Call(NamedTuple):
-    """A system call on a file. `name` is that of an Op in lower case, or the kernel's own."""
-
-    path: str
-    name: str
-    offset: int
-    requested: int
-    returned: int
-
-    def __str__(self):
-        place = f" at {self.offset}" if self.offset >= 0 else ""
-        size = f" of {self.requested}" if self.requested >= 0 else ""
-        return f"{self.path.rsplit('/', 1)[-1]}: {self.name}{place}{size} = {self.returned}"
-
-
-def outcome(name, returned):
-    """Return what a call gave, but for a number of a descriptor or an address: those give 0."""
-    return min(returned, 0) if name in ("open", "dup", "mmap") else returned
 
 
 def recorded_calls(rows, files):

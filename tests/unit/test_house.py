@@ -36,6 +36,15 @@ MAY_IMPORT = {
         "msgspec",
         "numpy",
     },
+    "harness/similarity": {
+        "harness.analysis.part",
+        "harness.analysis.recording",
+        "harness.errors",
+        "harness.similarity",
+        "harness.worker.record",
+        "numpy",
+        "scipy",
+    },
 }
 
 
@@ -73,6 +82,7 @@ def test_imports_go_one_way(place):
     [
         *("dsgen/choices.py", "dsgen/layout.py", "dsgen/seed.py", "dsgen/size.py"),
         "harness/analysis",
+        "harness/similarity",
     ],
 )
 def test_pure_rooms_touch_no_file_clock_network_or_engine(place):

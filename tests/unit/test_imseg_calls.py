@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.trace.calls import calls_of, in_detail
 from harness.worker.record import Op
 from tests.reference.calls import compare, recorded_calls
-from tests.reference.strace import calls_of, in_detail
 from tests.unit.traced_calls import run_traced
 from tests.unit.worker_run import (
     command,

@@ -6,8 +6,8 @@ from collections import defaultdict
 
 import pytest
 
+from harness.trace.strace import OPTIONS, parse
 from tests.reference.calls import Call, compare, compare_files, recorded_calls
-from tests.reference.strace import OPTIONS, parse
 
 
 def calls_of(text):

@@ -4,8 +4,9 @@ import re
 import subprocess
 from pathlib import Path
 
+from harness.trace.calls import Trace, by_thread, calls_of
+from harness.trace.strace import OPTIONS, parse
 from tests.reference.calls import Call
-from tests.reference.strace import OPTIONS, Trace, by_thread, calls_of, parse
 from tests.unit.worker_run import REPOSITORY
 
 DLRM = re.compile(r".*/(preprocessed\w*\.bin|day_\w+\.npz|train\.txt)")

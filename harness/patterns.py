@@ -1,0 +1,110 @@
+"""Recordings on disk as patterns: runs, results, and what `trace --import` made of a log."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.analysis.recording import Records
+from harness.errors import ResultError
+from harness.recordings import read_files, read_json, read_rows
+from harness.result import RESULT_NAME
+from harness.similarity.pattern import Pattern, data_rows, moved_bytes
+from harness.trace.importing import SOURCE_NAME
+from harness.worker.record import ROW
+
+_THEN = "name the directory of a run, of a result, or of an imported trace"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recorded:
+    """A pattern and where it is from; `notices` are what its reader should know."""
+
+    pattern: Pattern
+    name: str
+    source: str
+    notices: tuple[str, ...] = ()
+
+
+def read_pattern(directory: Path) -> Recorded:
+    """Return the pattern of a recording.
+
+    Raises:
+        ResultError: no recording, one without data, or not what a worker or an import writes.
+    """
+    trace = directory / "trace"
+    if not trace.is_dir():
+        raise ResultError("no recording: no trace in it", where=str(directory), then=_THEN)
+    files = read_files(trace / "files.json")
+    rows = _all_rows(trace)
+    unknown = np.setdiff1d(np.unique(rows["file"]), np.array(list(files), np.int64))
+    if len(unknown):
+        what = f"rows of {len(unknown)} files that files.json does not have"
+        raise ResultError(what, where=str(trace), then="repeat the run, or import the trace again")
+    source = read_json(trace / SOURCE_NAME)
+    result = read_json(directory / RESULT_NAME)
+    pattern = Pattern(
+        rows=rows,
+        files=files,
+        labelled=bool(source.get("labelled", True)),
+        timed=bool(source.get("timed", True)),
+        memory_bytes=_memory_bytes(source, result),
+        sparse=_is_sparse(result),
+    )
+    if not moved_bytes(data_rows(pattern)).any():
+        what = f"no data was read: {len(rows):,} calls, none of which moved bytes of a data file"
+        raise ResultError(what, where=str(directory), then="record a run that reads data")
+    return Recorded(
+        pattern=pattern,
+        name=str(directory),
+        source=str(source.get("source", "rows of our ranks")),
+        notices=tuple(_notices(source, result)),
+    )
+
+
+def _all_rows(trace: Path) -> Records:
+    parts = [read_rows(path, ROW) for path in sorted(trace.glob("rank-*.npy"))]
+    if not parts:
+        what = "no rows: the run left none, as of a loader that is TensorFlow's own"
+        then = "record it by strace, and import that"
+        raise ResultError(what, where=str(trace), then=then)
+    rows: Records = np.concatenate(parts)
+    return rows
+
+
+def _memory_bytes(source: Mapping[str, Any], result: Mapping[str, Any]) -> int | None:
+    limits = (
+        source.get("memory_bytes"),
+        _part(result, "config").get("memory_bytes"),
+        _part(result, "system").get("memory_total_bytes"),
+    )
+    known = [limit for limit in limits if isinstance(limit, int) and limit > 0]
+    return known[0] if known else None
+
+
+def _is_sparse(result: Mapping[str, Any]) -> bool | None:
+    holes = _part(_part(result, "dataset"), "allocation").get("holes_bytes")
+    return holes > 0 if isinstance(holes, int) else None
+
+
+def _part(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = document.get(name)
+    return part if isinstance(part, dict) else {}
+
+
+def _notices(source: Mapping[str, Any], result: Mapping[str, Any]) -> list[str]:
+    notices = []
+    if (status := result.get("status", "ok")) != "ok":
+        notices.append(f"the run is {status}: its calls may not be all")
+    if source.get("cut"):
+        notices.append("the imported log was cut off: its calls are not all")
+    dropped = _part(source, "dropped")
+    if count := dropped.get("other_files"):
+        notices.append(f"{count:,} calls on files that no --map named were left out")
+    for name, what in (("other_calls", "of kinds that no row has"), ("unreturned", "unreturned")):
+        if kinds := _part(dropped, name):
+            said = ", ".join(f"{kind} {number:,}" for kind, number in sorted(kinds.items()))
+            notices.append(f"calls {what} were left out: {said}")
+    return notices

@@ -1,0 +1,121 @@
+"""What is compared: the calls of a run on its data files, whoever recorded or planned them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.analysis.recording import DataFile, Records
+from harness.worker.record import FileClass, Op, Phase
+
+# Of the others, a sidecar of counts or a file of no class, a training's speed does not depend.
+DATA_CLASSES: Final = (
+    FileClass.X,
+    FileClass.Y,
+    FileClass.RECORD,
+    FileClass.CHECKPOINT,
+    FileClass.ROW,
+    FileClass.DAY,
+    FileClass.LINE,
+)
+TRANSFERS: Final = (Op.READ, Op.PREAD, Op.WRITE)
+_PHASES: Final = {"eval": Phase.EVAL, "checkpoint": Phase.CHECKPOINT}
+
+Regime = Literal["warm", "knee", "cold", "between"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pattern:
+    """The calls of all ranks of one run.
+
+    Args:
+        rows: ROW rows of any order.
+        files: by the id that rows carry.
+        labelled: rows know their epoch and phase; else both are inferred, on either side of a
+            comparison.
+        timed: times were measured; else `t0_ns` gives the order of calls and nothing more.
+        memory_bytes: what could hold the data in memory; None where that is unknown.
+        sparse: files had holes, whose reads need no device; None where that is unknown.
+    """
+
+    rows: Records
+    files: Mapping[int, DataFile]
+    labelled: bool = True
+    timed: bool = True
+    memory_bytes: int | None = None
+    sparse: bool | None = None
+
+    @property
+    def data_bytes(self) -> int:
+        """Bytes of all data files in the table, checkpoints left out."""
+        kept = set(DATA_CLASSES) - {FileClass.CHECKPOINT}
+        return sum(file.size_bytes for file in self.files.values() if file.file_class in kept)
+
+    @property
+    def regime(self) -> Regime | None:
+        """Where memory stands to the data; None where it is unknown."""
+        if self.memory_bytes is None or self.data_bytes == 0:
+            return None
+        return regime_of(self.memory_bytes, self.data_bytes)
+
+
+def regime_of(memory_bytes: int, data_bytes: int) -> Regime:
+    """Return what memory can do for data of this size; times compare within one regime only.
+
+    >>> regime_of(32, 16), regime_of(16, 16), regime_of(8, 16), regime_of(20, 16)
+    ('warm', 'knee', 'cold', 'between')
+    """
+    ratio = memory_bytes / data_bytes
+    if ratio >= 2:
+        return "warm"
+    if ratio <= 0.67:
+        return "cold"
+    return "knee" if 0.9 <= ratio <= 1.1 else "between"
+
+
+def data_rows(pattern: Pattern) -> Records:
+    """Return the rows on data files, in the order in which they began."""
+    rows = pattern.rows[np.isin(pattern.rows["class"], DATA_CLASSES)]
+    return rows[np.argsort(rows["t0_ns"], kind="stable")]
+
+
+def excluded(pattern: Pattern) -> dict[str, int]:
+    """Return how many rows are left out, by the class of their file."""
+    classes, counts = np.unique(pattern.rows["class"], return_counts=True)
+    return {
+        FileClass(number).name.lower(): int(count)
+        for number, count in zip(classes, counts, strict=True)
+        if number not in DATA_CLASSES
+    }
+
+
+def is_transfer(rows: Records) -> NDArray[np.bool_]:
+    """Return which rows move bytes."""
+    return np.isin(rows["op"], TRANSFERS)
+
+
+def moved_bytes(rows: Records) -> NDArray[np.int64]:
+    """Return the bytes that each row moved, 0 where it is no transfer or failed."""
+    moved: NDArray[np.int64] = np.where(is_transfer(rows), np.maximum(rows["returned"], 0), 0)
+    return moved
+
+
+def unlabelled(pattern: Pattern) -> Pattern:
+    """Return the pattern with epochs and phases that its calls alone tell.
+
+    The phase is the role of the file, the epoch of a call how often the file had been opened by
+    then, by whichever rank. A file that stays open all the time is in its first epoch for ever.
+    """
+    rows = pattern.rows[np.argsort(pattern.rows["t0_ns"], kind="stable")].copy()
+    phases = {number: _PHASES.get(file.role, Phase.TRAIN) for number, file in pattern.files.items()}
+    numbers, inverse = np.unique(rows["file"], return_inverse=True)
+    rows["phase"] = np.array([phases[int(one)] for one in numbers], np.uint8)[inverse]
+    # Within each file in order of time, whatever lies between in the trace.
+    order = np.argsort(rows["file"], kind="stable")
+    opens = np.cumsum(rows["op"][order] == Op.OPEN)
+    first = np.searchsorted(rows["file"][order], numbers)
+    before = np.where(first > 0, opens[first - 1], 0)
+    rows["epoch"][order] = np.maximum(opens - before[inverse[order]], 1)
+    return replace(pattern, rows=rows, labelled=False)

@@ -1,0 +1,1 @@
+"""Recordings of other tracers, strace for one, as the rows that our ranks record."""

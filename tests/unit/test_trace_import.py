@@ -1,0 +1,239 @@
+"""A log of strace becomes rows: who read, what was dropped, and what cannot be meant."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from harness.errors import ResultError, TargetError
+from harness.patterns import read_pattern
+from harness.similarity import score
+from harness.similarity.pattern import data_rows
+from harness.trace.calls import by_thread
+from harness.trace.importing import Import, import_trace, parse_map
+from harness.trace.readers import seats
+from harness.trace.strace import parse
+from harness.worker.record import FileClass, Op, Phase
+from tests.unit.traced_calls import run_traced
+from tests.unit.worker_run import make_data_set, make_spec
+
+MAPS = ("*_x.npy=x", "*_y.npy=y", "*_e.npy=x:eval")
+
+
+def line(text, *, pid=7, at=0.0, took=0.001):
+    return f"{pid} {1_700_000_000 + at:.6f} {text} <{took:.6f}>\n"
+
+
+def reading(path, *, pid=7, at=0.0, size_bytes=1000):
+    """Return the lines that read a file whole."""
+    calls = [
+        f'openat(AT_FDCWD, "{path}", O_RDONLY) = 3',
+        f"fstat(3, {{st_mode=S_IFREG|0644, st_size={size_bytes}, ...}}) = 0",
+        f'read(3, ""..., {size_bytes}) = {size_bytes}',
+        "close(3) = 0",
+    ]
+    return [line(call, pid=pid, at=at + 0.01 * number) for number, call in enumerate(calls)]
+
+
+def born(child, *, at, pid=7):
+    return line(f"clone(child_stack=NULL, flags=SIGCHLD) = {child}", pid=pid, at=at)
+
+
+def ended(pid, *, at):
+    return f"{pid} {1_700_000_000 + at:.6f} +++ exited with 0 +++\n"
+
+
+@pytest.fixture
+def imported(tmp_path):
+    """Import these lines; return the recording, what was said, and where it is."""
+
+    def run(lines, *, maps=MAPS, **changes):
+        (tmp_path / "log").write_text("".join(lines))
+        wanted = Import(
+            log=tmp_path / "log",
+            maps=tuple(map(parse_map, maps)),
+            output=tmp_path / "recording",
+            **changes,
+        )
+        said = []
+        directory = import_trace(wanted, said.append)
+        return read_pattern(directory), said, directory
+
+    return run
+
+
+def test_rows_have_what_the_calls_had(imported):
+    recorded, _, directory = imported(reading("/d/1_x.npy"), memory_bytes=10**9)
+    rows = data_rows(recorded.pattern)
+    assert rows["op"].tolist() == [Op.OPEN, Op.FSTAT, Op.READ, Op.CLOSE]
+    assert rows[2]["offset"] == 0
+    assert rows[2]["requested"] == rows[2]["returned"] == 1000
+    assert rows[2]["t0_ns"] == 1_700_000_000_020_000_000
+    assert rows[2]["t1_ns"] - rows[2]["t0_ns"] == 1_000_000
+    assert set(rows["cpu_ns"]) == {-1}
+    (file,) = recorded.pattern.files.values()
+    assert (file.path, file.size_bytes, file.file_class) == ("/d/1_x.npy", 1000, FileClass.X)
+    assert recorded.pattern.regime == "warm"
+    assert np.load(directory / "trace/rank-00000.npy").dtype == rows.dtype
+
+
+def test_ranks_are_processes_and_their_children_the_same_loaders_in_each_epoch(imported):
+    lines = [born(10, at=0), born(20, at=0)]
+    for epoch in (1, 2):
+        for rank in (10, 20):
+            children = [rank + 100 * epoch, rank + 100 * epoch + 1]
+            lines += [born(child, pid=rank, at=epoch) for child in children]
+            for child in children:
+                lines += reading(f"/d/{child % 100}_x.npy", pid=child, at=epoch + 0.1)
+            lines += [ended(child, at=epoch + 0.5) for child in children]
+    rows = data_rows(imported(lines)[0].pattern)
+    readers = {(int(row["rank"]), int(row["loader"])) for row in rows}
+    assert readers == {(0, 0), (0, 1), (1, 0), (1, 1)}
+    assert all(
+        (rows["rank"] == rank).sum() == 16 and len(set(rows["file"][rows["rank"] == rank])) == 2
+        for rank in (0, 1)
+    )
+
+
+def test_a_number_that_comes_again_is_another_process():
+    trace = parse(
+        [
+            born(9, at=0),
+            *reading("/d/1_x.npy", pid=9, at=1),
+            ended(9, at=2),
+            born(8, at=3),
+            born(9, at=3, pid=8),
+            *reading("/d/2_x.npy", pid=9, at=4),
+        ]
+    )
+    first, second = (thread for thread in by_thread(trace.calls))
+    assert first != second
+    assert trace.parents[first] == 7
+    assert trace.parents[second] == 8
+
+
+def test_threads_read_for_themselves_or_for_their_process():
+    lines = [
+        "7 clone3({flags=CLONE_VM|CLONE_FILES|CLONE_THREAD, ...}, 88) = 8\n",
+        *reading("/d/1_x.npy"),
+        *reading("/d/2_x.npy", pid=8),
+    ]
+    trace = parse(lines)
+    for readers, count in (("thread", 2), ("process", 1)):
+        assert len(set(seats(trace, trace.calls, {}, readers).values())) == count
+
+
+def test_marks_tell_rank_epoch_and_phase(imported):
+    lines = []
+    for epoch in (1, 2):
+        for phase, path in (("train", "/d/1_x.npy"), ("eval", "/d/2_e.npy")):
+            lines += reading(path, at=epoch)
+            mark = f"/m/rank-00003-{phase}-{epoch:05d}-00001"
+            lines.append(line(f'openat(AT_FDCWD, "{mark}", O_CREAT) = 9', at=epoch))
+    recorded, said, _ = imported(lines)
+    rows = recorded.pattern.rows
+    assert recorded.pattern.labelled
+    assert "of marks" in said[1]
+    assert set(rows["rank"]) == {3}
+    assert rows["epoch"].tolist() == [1] * 8 + [2] * 8
+    assert rows["phase"].tolist() == ([Phase.TRAIN] * 4 + [Phase.EVAL] * 4) * 2
+
+
+def test_what_is_dropped_is_counted_and_told(imported):
+    lines = [
+        *reading("/d/1_x.npy"),
+        *reading("/other"),
+        line('openat(AT_FDCWD, "/d/3_x.npy", O_RDONLY) = -1 ENOENT (No such file)'),
+        line('openat(AT_FDCWD, "/d/2_x.npy", O_RDONLY) = 4'),
+        line("mmap(NULL, 8192, PROT_READ, MAP_PRIVATE, 4, 0) = 0x7f0000000000"),
+        line("fadvise64(4, 0, 0, POSIX_FADV_RANDOM) = 0"),
+        "7 1700000001.000000 what is this\n",
+        "7 1700000001.000000 pread64(4,  <unfinished ...>\n",
+        "7 1700000002.000000 +++ killed by SIGKILL +++\n",
+    ]
+    recorded, said, directory = imported(lines)
+    dropped = json.loads((directory / "trace/source.json").read_text())["dropped"]
+    assert dropped == {
+        "other_files": 4,
+        "other_calls": {"mmap": 1, "fadvise64": 1},
+        "failed_opens": 1,
+        "unreturned": {"pread64": 1},
+        "unreadable_lines": 1,
+        "sizes_unknown": 1,
+    }
+    text = "\n".join(said)
+    assert "4 calls on files that no --map names" in text
+    assert "fadvise64 1, mmap 1" in text
+    assert "pread64 1" in text
+    assert "data may have moved by mmap" in text
+    assert "fadvise64 1, mmap 1" in "".join(recorded.notices)
+
+
+def without_times(lines):
+    return [" ".join([one.split()[0], *one.split()[2:]]) + "\n" for one in lines]
+
+
+READ = reading("/d/1_x.npy")
+BAD = {
+    "empty": ([], "an empty log"),
+    "another file": (["\x00\x01 what\n", "else\n"], "no log of strace"),
+    "no clock": (without_times(READ), "no times"),
+    "time of day": (
+        [one.replace("1700000000.0", "12:34:56.0") for one in READ],
+        "times of another clock",
+    ),
+    "relative": ([one.replace("1700000000.0", "0.0") for one in READ], "times of another clock"),
+    "cut off": ([*READ, "7 1700000001.0 read(3, "], "cut off"),
+    "no data": (reading("/elsewhere"), "no data was read"),
+    "no reads": ([READ[0], READ[3]], "no data was read"),
+    "nothing but signals": (["7 1700000000.0 --- SIGCHLD {} ---\n"] * 3, "no times"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_log_that_cannot_be_compared_is_refused_in_one_line(imported, tmp_path, name):
+    lines, said = BAD[name]
+    with pytest.raises(ResultError, match=said) as refusal:
+        imported(lines)
+    assert "\n" not in str(refusal.value)
+    assert str(tmp_path / "log") in str(refusal.value)
+    assert not (tmp_path / "recording").exists()
+
+
+def test_a_log_that_was_cut_off_is_taken_if_asked_for(imported):
+    recorded, _, _ = imported(BAD["cut off"][0], partial=True)
+    assert len(recorded.pattern.rows) == 4
+    assert any("cut off" in notice for notice in recorded.notices)
+
+
+def test_no_log_and_a_taken_output_are_refused(imported, tmp_path):
+    imported(READ)
+    with pytest.raises(TargetError, match="not empty"):
+        imported(READ)
+    absent = Import(log=tmp_path / "absent", maps=(), output=tmp_path / "other")
+    with pytest.raises(ResultError, match="cannot read the log"):
+        import_trace(absent, print)
+
+
+@pytest.mark.strace
+@pytest.mark.parametrize("loader_workers", [0, 2])
+def test_two_tracers_of_one_run_agree(tmp_path, loader_workers):
+    data = make_data_set(tmp_path / "data", train=12, evaluation=4, side=40)
+    spec = make_spec(
+        tmp_path, data, accelerators=2, epochs=3, eval_from=2, loader_workers=loader_workers
+    )
+    (tmp_path / "spec.json").write_text(spec.to_json())
+    run_traced(
+        tmp_path / "traced", [sys.executable, "-m", "harness.worker", str(tmp_path / "spec.json")]
+    )
+    maps = [f"case_{case:05d}_{kind}.npy={kind}:eval" for case in range(12, 16) for kind in "xy"]
+    wanted = Import(
+        log=tmp_path / "traced/strace.log",
+        maps=tuple(map(parse_map, [*maps, *MAPS])),
+        output=tmp_path / "seen",
+    )
+    import_trace(wanted, print)
+    ours, seen = read_pattern(tmp_path / "out"), read_pattern(tmp_path / "seen")
+    found = score(ours.pattern, seen.pattern)
+    assert found.L > 0.9999, found
