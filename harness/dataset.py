@@ -5,10 +5,10 @@ from pathlib import Path
 
 import msgspec
 
-from dsgen.described import manifest_of, unread
+from dsgen.described import manifest_of, unwritten
 from dsgen.input import holds
 from dsgen.layout import COUNTED, Layout
-from dsgen.manifest import MANIFEST_NAME, Allocation, Manifest, read_manifest
+from dsgen.manifest import MANIFEST_NAME, Manifest, read_manifest
 from dsgen.size import echo_size, format_size, parse_size
 from dsgen.workloads import WORKLOADS, plan
 from harness.config import Config, checkpoint_below
@@ -40,19 +40,7 @@ def planned(config: Config) -> Layout:
 
 def planned_manifest(config: Config) -> Manifest:
     """Return the manifest that the configured data set will have, without what only bytes tell."""
-    layout = planned(config)
-    return Manifest(
-        parameters=layout.parameters,
-        data_bytes=layout.data_bytes,
-        sidecar_bytes=layout.sidecar_bytes,
-        samples_train=layout.samples("train"),
-        samples_eval=layout.samples("eval"),
-        entropy=None,
-        allocation=Allocation(holes_bytes=None, shared_bytes=None),
-        files=tuple(map(unread, layout.files)),
-        links=layout.links,
-        crc32c=None,
-    )
+    return unwritten(planned(config))
 
 
 def data_set_directory(config: Config) -> Path:

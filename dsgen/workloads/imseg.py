@@ -54,9 +54,9 @@ def plan(parameters: Parameters) -> Layout:
     files: list[PlannedFile] = []
     total_bytes = 0
     for case in cases(parameters.law, parameters.seed):
-        pair = _pair(case, first_index=len(files))
-        files += pair
-        total_bytes += sum(file.bytes for file in pair)
+        both = pair(case, first_index=len(files))
+        files += both
+        total_bytes += sum(file.bytes for file in both)
         if total_bytes >= parameters.size_requested_bytes:
             break
     return Layout(parameters=parameters, files=tuple(files))
@@ -102,7 +102,8 @@ def originals() -> tuple[Case, ...]:
     )
 
 
-def _pair(case: Case, *, first_index: int) -> tuple[PlannedFile, PlannedFile]:
+def pair(case: Case, *, first_index: int) -> tuple[PlannedFile, PlannedFile]:
+    """Return the image and the label of a case, the first with this index in its layout."""
     depth, height, width = case.shape
     voxels = depth * height * width
 

@@ -2,7 +2,7 @@
 
 The readers of harness.worker make all their calls through DataCalls. Here each call gets the answer
 that the kernel would give, and leaves the row that it would leave, but for times: a row's are its
-number among the rank's, so that order stays.
+number among those of the rank.
 """
 
 import ctypes

@@ -17,6 +17,7 @@ from harness.errors import TargetError
 from harness.plan.content import Content, InLayout, OnDisk
 from harness.plan.rows import BLOCK_BYTES, plan_rows
 from harness.target import create_directory
+from harness.trace.importing import SOURCE_NAME
 from harness.training import worker_spec
 from harness.worker.record import STEP, WINDOW
 from harness.worker.spec import WorkerSpec
@@ -96,7 +97,12 @@ def _write(
         "ranks": [{"rank": rank, "rows": count} for rank, count in enumerate(counts)],
         "evictions": [],
     }
-    for name, document in (("worker.json", facts), ("config.json", config_json(config))):
+    source = {"source": "planned calls", "labelled": True, "timed": False}
+    for name, document in (
+        ("worker.json", facts),
+        ("config.json", config_json(config)),
+        (f"trace/{SOURCE_NAME}", source),
+    ):
         (directory / name).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     (directory / "spec.json").write_text(spec.to_json(), encoding="utf-8")
 

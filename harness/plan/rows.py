@@ -47,7 +47,9 @@ def plan_rows(
     checkpoint: Checkpoint | None = None,
     block_bytes: int = BLOCK_BYTES,
 ) -> Iterator[Rows]:
-    """Yield each rank's rows in the order of its calls: t0_ns and t1_ns count them, cpu_ns is 0.
+    """Yield each rank's rows in the order of its calls, which t0_ns and t1_ns tell; cpu_ns is 0.
+
+    Times of different ranks are as if they took the calls of a step in turns.
 
     Args:
         spec: of the run; its loader is `native`.
@@ -74,23 +76,39 @@ def plan_rows(
             )
             calls.phase, calls.epoch = Phase.CHECKPOINT, spec.epochs
             writer.save(calls)
-            parts.append(calls.rows())
-        yield _counted(parts)
+            parts.append(_placed(calls.rows(), 2 * spec.epochs + 1))
+        yield np.concatenate(parts)
 
 
 def _phases(spec: WorkerSpec, reading: Reading, rank: int, readers: _RankRows) -> Iterator[Rows]:
-    yield readers.opening()
+    yield _placed(readers.opening(), 0)
     for epoch in range(1, spec.epochs + 1):
-        yield readers.of_phase(reading.train(epoch, rank), phase=Phase.TRAIN, epoch=epoch)
+        train = readers.of_phase(reading.train(epoch, rank), phase=Phase.TRAIN, epoch=epoch)
+        yield _placed(train, 2 * epoch - 1)
         if evaluates(epoch, eval_from=spec.eval_from, eval_every=spec.eval_every):
             batches = reading.evaluation(epoch, rank)
-            yield readers.of_phase(batches, phase=Phase.EVAL, epoch=epoch)
+            evaluation = readers.of_phase(batches, phase=Phase.EVAL, epoch=epoch)
+            yield _placed(evaluation, 2 * epoch)
 
 
-def _counted(parts: list[Rows]) -> Rows:
-    rows: Rows = np.concatenate(parts)
-    rows["t0_ns"] = rows["t1_ns"] = np.arange(len(rows))
-    return rows
+def _placed(rows: Rows, phase: int) -> Rows:
+    """Return the rows of one phase with the place of each as its times.
+
+    Ranks meet at the end of each step, so calls of one step come before those of the next, whoever
+    makes them; within a step, the first call of each rank comes first.
+
+    Args:
+        rows: in the order of their calls.
+        phase: its number in the run.
+    """
+    placed = rows.copy()
+    steps = placed["step"].astype(np.int64)
+    # What belongs to no step comes at the end.
+    steps[steps == 0] = steps.max(initial=0) + 1
+    first = np.flatnonzero(np.diff(steps, prepend=-1))
+    within = np.arange(len(steps)) - np.repeat(first, np.diff(first, append=len(steps)))
+    placed["t0_ns"] = placed["t1_ns"] = (phase << 48) + (steps << 24) + within
+    return placed
 
 
 class _Repeated:

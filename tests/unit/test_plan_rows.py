@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from dsgen.choices import Wanted
-from dsgen.described import manifest_of, unread
-from dsgen.manifest import Allocation, Manifest
+from dsgen.described import manifest_of, unwritten
 from dsgen.workloads import plan as layout_plan
 from dsgen.write import generate
 from harness.plan.content import InLayout, OnDisk
@@ -138,20 +137,8 @@ def test_a_layout_tells_the_rows_that_its_files_would(tmp_path, name):
     directory = tmp_path / "data"
     values = {"workload": workload, "accelerators": 2, "epochs": 2, "eval_from": 2, **changes}
     spec = make_spec(tmp_path, directory, **values)
-    unwritten = Manifest(
-        parameters=layout.parameters,
-        data_bytes=layout.data_bytes,
-        sidecar_bytes=layout.sidecar_bytes,
-        samples_train=layout.samples("train"),
-        samples_eval=layout.samples("eval"),
-        entropy=None,
-        allocation=Allocation(holes_bytes=None, shared_bytes=None),
-        files=tuple(map(unread, layout.files)),
-        links=layout.links,
-        crc32c=None,
-    )
     content = InLayout(layout, directory)
-    before = list(plan_rows(spec, plan(spec, unwritten), content))
+    before = list(plan_rows(spec, plan(spec, unwritten(layout)), content))
     assert not directory.exists()
     generate(layout, directory, processes=1, emit=quiet)
     after = planned_on_disk(spec)
