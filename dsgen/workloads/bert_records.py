@@ -105,6 +105,34 @@ def blocks(
         yield _longer(_shuffled(words, 1), last_bytes)
 
 
+def framed_blocks(
+    file: PlannedFile, segment: Segment, seed: int
+) -> Generator[NDArray[np.uint8], None, None]:
+    """Yield what `blocks` yields with zeros in the place of all data: its records' lengths alone.
+
+    Those who follow records and look at nothing else get them fifty times as fast.
+    """
+    words = segment_words("bert", seed, file.index, segment.index)
+    records, last_bytes = _records_and_rest(segment.bytes)
+    for batch in _batches(records):
+        kinds = _draw_kinds(words, batch)
+        counts = np.bincount(kinds, minlength=_SKELETONS)
+        for kind, count in enumerate(counts):
+            words.random_raw(_words_of_halves(int(count), _halves_of(skeleton(kind))))
+        lengths = [len(skeleton(kind).row) for kind in np.repeat(range(_SKELETONS), counts)]
+        framed = b"".join(_empty_record(lengths[index]) for index in permutation(words, batch))
+        yield np.frombuffer(framed, dtype=np.uint8)
+    if last_bytes:
+        yield np.frombuffer(_empty_record(last_bytes), dtype=np.uint8)
+
+
+@cache
+def _empty_record(size_bytes: int) -> bytes:
+    data = bytes(size_bytes - HEADER_BYTES - FOOTER_BYTES)
+    footer = masked(np.array([google_crc32c.value(data)], dtype=np.uint32))
+    return frame_header(len(data)) + data + footer.astype("<u4").tobytes()
+
+
 def sparse_blocks(
     file: PlannedFile, segment: Segment, seed: int
 ) -> Generator[NDArray[np.uint8], None, None]:
@@ -205,7 +233,7 @@ def _fill(shape: Skeleton, words: np.random.SFC64, count: int) -> NDArray[np.uin
     """Return `count` records of one skeleton, (count, bytes of a record)."""
     rows = np.tile(shape.row, (count, 1))
     used, masks = len(shape.slots), len(shape.strata)
-    drawn = _halves(words, count, used + len(shape.rare) + masks + 1)
+    drawn = _halves(words, count, _halves_of(shape))
     ids = _word_table()[drawn[:, :used]]
     for first, start, length in shape.runs:
         rows[:, first : first + 2 * length] = _bytes(ids[:, start : start + length])
@@ -228,8 +256,17 @@ def _fill(shape: Skeleton, words: np.random.SFC64, count: int) -> NDArray[np.uin
 
 def _halves(words: np.random.SFC64, count: int, each: int) -> NDArray[np.uint16]:
     """Return random 16-bit numbers, (count, each)."""
-    raw = words.random_raw(-(-count * each // 4)).astype("<u8", copy=False)
+    raw = words.random_raw(_words_of_halves(count, each)).astype("<u8", copy=False)
     return raw.view("<u2")[: count * each].reshape(count, each)
+
+
+def _words_of_halves(count: int, each: int) -> int:
+    return -(-count * each // 4)
+
+
+def _halves_of(shape: Skeleton) -> int:
+    """Return how many random numbers a record takes: for its words, its masks and its label."""
+    return len(shape.slots) + len(shape.rare) + len(shape.strata) + 1
 
 
 def _bytes(values: NDArray[np.uint16]) -> NDArray[np.uint8]:

@@ -13,7 +13,9 @@ from typing import Final, Protocol
 from dsgen.content import Drawn
 from dsgen.errors import DataSetError
 from dsgen.layout import Layout, PlannedFile
-from dsgen.segments import blocks_of
+from dsgen.segments import Task, blocks_of
+from dsgen.workloads import Blocks
+from dsgen.workloads.bert_records import framed_blocks
 from harness.worker.io import TracedFile
 from harness.worker.record import FileClass
 
@@ -126,11 +128,18 @@ class _Tape:
 
 
 def _blocks(layout: Layout, file: PlannedFile, segment: int) -> Iterator[memoryview]:
-    """Yield the bytes of a file from a segment on; digests are made once, in order."""
+    """Yield the bytes of a file from a segment on; of records their lengths and CRCs are enough."""
     content = Drawn()
-    known: dict[tuple[int, int], int | None] = {}
+    parameters = layout.parameters
+    known: dict[Task, int | None] = {}
+    of_records = parameters.workload == "bert" and parameters.entropy == "natural"
     for number in range(segment, file.segment_count):
-        for block in blocks_of(content, layout, file, number, known):
+        blocks: Blocks
+        if of_records:
+            blocks = framed_blocks(file, file.segment(number), parameters.seed)
+        else:
+            blocks = blocks_of(content, layout, file, number, known)
+        for block in blocks:
             yield block.data
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dsgen.choices import Wanted
 from dsgen.content import Drawn
 from dsgen.damage import DAMAGE_NAME
 from dsgen.manifest import read_manifest
@@ -18,7 +19,13 @@ from dsgen.stand_ins import STAND_INS
 from dsgen.tfrecord import feature_names, read_record
 from dsgen.verify import verify
 from dsgen.workloads import plan
-from dsgen.workloads.bert_records import _FEWEST_FILLED, MEAN_BYTES, _longer, _shuffled
+from dsgen.workloads.bert_records import (
+    _FEWEST_FILLED,
+    MEAN_BYTES,
+    _longer,
+    _shuffled,
+    framed_blocks,
+)
 from dsgen.write import generate
 
 ROOT = Path(__file__).parents[2]
@@ -115,6 +122,18 @@ def records_of(content):
     stream = Stream()
     while stream.at < len(content):
         yield read_record(stream)
+
+
+@pytest.mark.parametrize("law", ["documented", "original-mean"])
+def test_frames_have_the_lengths_of_the_records(law):
+    layout = plan("bert", size_bytes=2 * 10**9, seed=3, wanted=Wanted(law=law))
+    for file in (layout.files[0], layout.files[-1]):
+        for number in (0, file.segment_count - 1):
+            segment = file.segment(number)
+            framed = b"".join(framed_blocks(file, segment, 3))
+            drawn = b"".join(blocks_of(Drawn(), layout, file, number, {}))
+            assert list(map(len, records_of(framed))) == list(map(len, records_of(drawn)))
+            assert len(framed) == segment.bytes
 
 
 @pytest.mark.parametrize("more", [*range(_FEWEST_FILLED, 180), 16_384 - MEAN_BYTES, MEAN_BYTES])
