@@ -23,6 +23,10 @@ MENU = {
     "remove": (["remove"], "Delete one data set by its manifest: -- DIRECTORY."),
     "report": (["report"], "Make the report of a result again: -- RESULT_DIRECTORY."),
     "plan": (["plan"], "Say which calls a training would make, without data: -- WORKLOAD."),
+    "similarity": (
+        ["similarity"],
+        "Hold recordings against one another: -- W --original DIR --generated DIR.",
+    ),
     "clean": (["clean"], "Remove what this tool left in the engine, by label."),
 }
 for workload in WORKLOADS:

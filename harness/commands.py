@@ -25,6 +25,7 @@ from harness.dataset import (
 )
 from harness.engine.choose import choose_engine
 from harness.engine.client import connect
+from harness.fidelity import add_similarity_verb
 from harness.flags import add_flags
 from harness.plan.record import write_plan
 from harness.progress import Progress
@@ -223,6 +224,7 @@ def _parser() -> argparse.ArgumentParser:
     add_flags(larger)
     larger.set_defaults(run=_scale)
     add_trace_verb(verbs)
+    add_similarity_verb(verbs)
     report = verbs.add_parser("report", help="make the report of a result again")
     report.add_argument("directory", type=Path)
     report.set_defaults(run=_report)

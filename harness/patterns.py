@@ -1,7 +1,6 @@
 """Recordings on disk as patterns: runs, results, and what `trace --import` made of a log."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from harness.analysis.recording import Records
 from harness.errors import ResultError
 from harness.recordings import read_files, read_json, read_rows
 from harness.result import RESULT_NAME
+from harness.similarity.document import Run
 from harness.similarity.pattern import Pattern, data_rows, moved_bytes
 from harness.trace.importing import SOURCE_NAME
 from harness.worker.record import ROW
@@ -18,17 +18,7 @@ from harness.worker.record import ROW
 _THEN = "name the directory of a run, of a result, or of an imported trace"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Recorded:
-    """A pattern and where it is from; `notices` are what its reader should know."""
-
-    pattern: Pattern
-    name: str
-    source: str
-    notices: tuple[str, ...] = ()
-
-
-def read_pattern(directory: Path) -> Recorded:
+def read_pattern(directory: Path) -> Run:
     """Return the pattern of a recording.
 
     Raises:
@@ -56,7 +46,7 @@ def read_pattern(directory: Path) -> Recorded:
     if not moved_bytes(data_rows(pattern)).any():
         what = f"no data was read: {len(rows):,} calls, none of which moved bytes of a data file"
         raise ResultError(what, where=str(directory), then="record a run that reads data")
-    return Recorded(
+    return Run(
         pattern=pattern,
         name=str(directory),
         source=str(source.get("source", "rows of our ranks")),

@@ -28,6 +28,10 @@ SOURCE_NAME: Final = "source.json"
 RECORD: Final = f"strace {' '.join(OPTIONS[:-1]).replace('?', '')} -o LOG COMMAND"
 ROLES: Final = ("train", "eval", "sidecar", "checkpoint")
 _NO_LABELS: Final = "none: epochs will be how often a file was opened, phases its role"
+_NOT_PERMITTED: Final = (
+    "if tracing was not permitted, allow it (capability SYS_PTRACE in a container, "
+    "kernel.yama.ptrace_scope below 2), or use a run of our ranks, whose rows need no tracing"
+)
 _SHOWN: Final = 3
 _MAPPED_MEMORY: Final = ("mmap", "sendfile", "splice", "copy_file_range")
 
@@ -107,7 +111,8 @@ def check_log(log: Log, path: Path, *, partial: bool) -> None:
     if log.lines == 0 or readable <= len(log.unreadable):
         line = log.unreadable[0] if log.unreadable else 1
         what = "no log of strace" if log.lines else "an empty log"
-        raise ResultError(what, where=f"{path}, line {line}", then=f"record by `{RECORD}`")
+        then = f"record by `{RECORD}`" if log.lines else _NOT_PERMITTED
+        raise ResultError(what, where=f"{path}, line {line}", then=then)
     if log.clock != "unix":
         what = "its lines have no times" if log.clock == "none" else "times of another clock"
         then = f"-ttt is needed, seconds since 1970: record by `{RECORD}`"

@@ -11,6 +11,7 @@ from dsgen.write import generate
 from harness.trace.calls import by_process, calls_of
 from harness.worker.training import plan
 from tests.container.traced import READERS
+from tests.fidelity import check_reader, recorded, traced_pattern
 from tests.property.strategies import data_set
 from tests.reference.calls import Call, by_file, compare, compare_files, read_to_the_end
 from tests.unit.bert_run import bert_spec
@@ -22,6 +23,8 @@ READ_BYTES = 262_144
 ACTIVE_FILES = 8
 OPENED_FIRST = 24
 BATCH = 6
+# The threads of tf.data take turns for the pipeline, which is one reader.
+READING = ("part-*=record", "eval_10k=record:eval")
 
 
 @pytest.fixture
@@ -161,11 +164,15 @@ def test_every_file_is_read_in_sequence_to_a_short_and_an_empty_read_eight_at_a_
     assert ACTIVE_FILES // 2 <= most_at_once(on_files(calls), reads=2) <= ACTIVE_FILES
 
 
-def test_our_pipeline_reads_files_as_tf_data_does_far_beyond_the_first_ones(data, read, ours):
+def test_our_pipeline_reads_files_as_tf_data_does_far_beyond_the_first_ones(
+    data, read, ours, tmp_path
+):
     directory, steps = data(40_000_000, 64), 1_500
     (mine,), orders = ours(directory, ranks=1, steps=steps)
     words = ("--ranks", 1, "--steps", steps, "--batch-size", BATCH, "--orders", orders)
-    (theirs,) = on_parts(read(directory, *words), directory)
+    trace = read(directory, *words)
+    check_reader(traced_pattern(trace, *READING, readers="process"), recorded(tmp_path / "out"))
+    (theirs,) = on_parts(trace, directory)
     theirs = on_files(theirs)
     assert compare_files(theirs, mine) == ""
     ended = [
@@ -177,13 +184,14 @@ def test_our_pipeline_reads_files_as_tf_data_does_far_beyond_the_first_ones(data
     assert abs(preads(theirs) - preads(mine)) <= OPENED_FIRST
 
 
-def test_eight_ranks_open_the_same_192_files_as_ours(data, read, ours):
+def test_eight_ranks_open_the_same_192_files_as_ours(data, read, ours, tmp_path):
     directory = data(115_000_000, 192)
     mine, orders = ours(directory, ranks=8, steps=2)
     trace = read(
         *(directory, "--ranks", 8, "--steps", 2, "--step-s", 0.5),
         *("--batch-size", BATCH, "--orders", orders),
     )
+    check_reader(traced_pattern(trace, *READING, readers="process"), recorded(tmp_path / "out"))
     opened = [opened_before(calls, 2) for calls in on_parts(trace, directory)]
     assert [len(paths) for paths in opened] == [OPENED_FIRST] * 8
     assert len({path for paths in opened for path in paths}) == 192

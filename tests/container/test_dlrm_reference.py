@@ -11,6 +11,7 @@ from harness.trace.calls import by_thread, calls_of
 from harness.worker.dlrm_rows import TEST_BATCH_ROWS
 from harness.worker.training import plan
 from tests.container.traced import READERS
+from tests.fidelity import check_reader, check_tracers, recorded, traced_pattern
 from tests.property.strategies import data_set
 from tests.reference.calls import Call, by_file, compare
 from tests.unit.dlrm_sets import dlrm_spec, make_rows
@@ -25,31 +26,49 @@ ACCELERATORS = 8
 BATCH = 2048
 EPOCHS = 2
 ROW_BYTES = 160
+# The last day is for evaluation.
+MAPS = (
+    *("preprocessed_train.bin=row", "preprocessed_test.bin=row:eval"),
+    *("day_23_reordered.npz=day:eval", "day_*_reordered.npz=day", "train.txt=line"),
+)
 
 
 @pytest.fixture
-def read(traced, tmp_path):
+def references():
+    """The patterns of what `read` has read, for `ours` to be held against."""
+    return []
+
+
+@pytest.fixture
+def read(traced, tmp_path, references):
     """Read a data set by the reference; return the calls on its files and on parts of text."""
 
     def run(data, format_, *words):
         (tmp_path / "scratch").mkdir()
         trace = traced(READERS / "dlrm.py", format_, "--data", data, *words)
+        references.append(traced_pattern(trace, *MAPS))
         return calls_of(trace.below(f"{data}/", f"{tmp_path}/scratch/", stats=True))
 
     return run
 
 
 @pytest.fixture
-def ours(traced, tmp_path):
-    """Let our ranks read by a spec; return what was recorded, which is all that strace saw."""
+def ours(traced, tmp_path, references):
+    """Let our ranks read by a spec; return what was recorded, which is all that strace saw.
+
+    By the similarity, too, which holds it against what the reference has read.
+    """
 
     def run(spec, files):
         (tmp_path / "spec.json").write_text(spec.to_json())
         trace = traced("-m", "harness.worker", tmp_path / "spec.json")
         (made,) = by_thread(trace.below(*files, stats=True)).values()
-        recorded = calls_of_rank(spec, 0)
-        assert compare(calls_of(made), recorded) == ""
-        return recorded
+        calls = calls_of_rank(spec, 0)
+        assert compare(calls_of(made), calls) == ""
+        pattern = recorded(spec.out_dir)
+        check_tracers(pattern, traced_pattern(trace, *MAPS))
+        check_reader(references[-1], pattern)
+        return calls
 
     return run
 

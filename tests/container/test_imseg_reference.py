@@ -10,6 +10,7 @@ import pytest
 from harness.trace.calls import by_process, calls_of, in_detail
 from harness.worker.order import eval_order, train_batches
 from harness.worker.record import Phase
+from tests.fidelity import check_reader, check_tracers, recorded, traced_pattern
 from tests.reference.calls import compare, recorded_calls
 from tests.unit.worker_run import (
     calls_of_rank,
@@ -61,6 +62,13 @@ def ranks_of(trace):
     return {process: int(mark[1]) for process, mark in found if mark}
 
 
+def maps(train):
+    """Return what the files are: the last cases are those of evaluation."""
+    cases = range(train, train + EVALUATION_CASES)
+    of_evaluation = [f"case_{case:05d}_{kind}.npy={kind}:eval" for case in cases for kind in "xy"]
+    return [*of_evaluation, "case_*_x.npy=x", "case_*_y.npy=y"]
+
+
 def on_cases(trace, data):
     """Return process -> what it did with the files of cases."""
     return by_process(trace.below(f"{data}/case_"))
@@ -80,7 +88,8 @@ def test_ranks_read_the_files_in_the_order_and_with_the_calls_of_torch(
         seed=SEED, eval_from=1,
     )  # fmt: skip
     (tmp_path / "spec.json").write_text(spec.to_json())
-    ours_seen = on_cases(traced("-m", "harness.worker", tmp_path / "spec.json"), data)
+    our_trace = traced("-m", "harness.worker", tmp_path / "spec.json")
+    ours_seen = on_cases(our_trace, data)
     ranks, theirs = ranks_of(trace), on_cases(trace, data)
     assert sorted(ranks.values()) == list(range(RANKS))
     assert set(theirs) == set(ranks)
@@ -93,6 +102,8 @@ def test_ranks_read_the_files_in_the_order_and_with_the_calls_of_torch(
         read += sum(call.name == "open" for call in ours)
     used = train // RANKS // batch_size * batch_size * RANKS
     assert read == EPOCHS * 2 * (used + EVALUATION_CASES)
+    check_tracers(recorded(spec.out_dir), traced_pattern(our_trace, *maps(train)))
+    check_reader(traced_pattern(trace, *maps(train)), recorded(spec.out_dir))
 
 
 def test_loader_workers_read_the_batches_of_torch_s(traced_torch, tmp_path):
@@ -126,3 +137,4 @@ def test_loader_workers_read_the_batches_of_torch_s(traced_torch, tmp_path):
             ).any()
         ]
         assert sorted(theirs[rank]) == sorted(ours)
+    check_reader(traced_pattern(trace, *maps(train)), recorded(spec.out_dir))

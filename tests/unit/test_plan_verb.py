@@ -47,6 +47,25 @@ def test_two_plans_are_equal_and_another_seed_gives_another_order(tmp_path):
     assert not np.array_equal(rows[0]["file"], rows[2]["file"])
 
 
+def test_plans_are_recordings_that_similarity_compares(tmp_path):
+    words = ("imseg", "--profile", "ci", "--size", "4GB", *SMALL[2:4], "--batch-size", "2")
+    words = (*words, "--epochs", "3", "--eval-from", "0", "--checkpoint", "none")
+    sides = {
+        side: [planned(tmp_path, *words, "--law", law, "--seed", seed) for seed in (1, 2, 3)]
+        for side, law in (("original", "original"), ("generated", "small"))
+    }
+    flags = [flag for side, runs in sides.items() for run in runs for flag in (f"--{side}", run)]
+    done = harness("similarity", "imseg", *flags, "--output", tmp_path / "similarity")
+    assert done.returncode == 0, done.stderr
+    document = json.loads((tmp_path / "similarity" / "similarity.json").read_text())
+    data = document["data"]
+    assert data["time_withheld"] == "planned calls have no times"
+    assert data["T"] is None
+    # The smallest cases only: that is not the original.
+    assert data["L"] < 0.95 < data["floor"]["L"]
+    assert document["holds"] is False
+
+
 def test_a_users_own_data_is_planned_in_place_and_only_opened(tmp_path):
     data = make_data_set(tmp_path / "data", train=8, evaluation=2)
     (data / "manifest.json").unlink()

@@ -236,4 +236,4 @@ def test_two_tracers_of_one_run_agree(tmp_path, loader_workers):
     import_trace(wanted, print)
     ours, seen = read_pattern(tmp_path / "out"), read_pattern(tmp_path / "seen")
     found = score(ours.pattern, seen.pattern)
-    assert found.L > 0.9999, found
+    assert found.L >= 0.999, found

@@ -1,0 +1,164 @@
+"""The verb `similarity`: recordings against recordings, similarity.json and a page."""
+
+import argparse
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from dsgen.command import OneLineParser
+from dsgen.errors import ExitCode, UsageError
+from dsgen.workloads import WORKLOADS
+from harness.errors import ResultError, TargetError
+from harness.patterns import read_pattern
+from harness.report.similarity_page import render_similarity
+from harness.similarity.document import MEANING, NUMBERS, Compared, Run, Similarity, compare_sides
+from harness.similarity.pattern import moved_bytes
+from harness.worker.record import FileClass
+
+DOCUMENT_NAME: Final = "similarity.json"
+PAGE_NAME: Final = "similarity.html"
+# What the files of a workload are.
+CLASSES: Final = {
+    "imseg": frozenset({FileClass.X, FileClass.Y}),
+    "bert": frozenset({FileClass.RECORD}),
+    "dlrm": frozenset({FileClass.ROW, FileClass.DAY, FileClass.LINE}),
+}
+_EPILOG: Final = """reader fidelity: --reference against --original; data fidelity: --original
+against --generated; both: --reference against --generated. Give each several times, once for each
+seed and in the same order: from two on there is a floor, from three on an interval. A DIR is a
+result, the directory of a run, or what `trace --import` made.
+"""
+
+
+def add_similarity_verb(verbs: "argparse._SubParsersAction[OneLineParser]") -> None:
+    """Add the verb to those of the command line."""
+    parser = verbs.add_parser(
+        "similarity",
+        help="hold recordings against one another: how alike they load storage",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("workload", choices=WORKLOADS)
+    for side, meaning in MEANING.items():
+        parser.add_argument(
+            f"--{side}", type=Path, metavar="DIR", action="append", default=[], help=meaning
+        )
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", default=Path("results/similarity"),
+        help=f"where {DOCUMENT_NAME} and {PAGE_NAME} go (results/similarity)",
+    )  # fmt: skip
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace, _: tuple[str, ...]) -> ExitCode:
+    given: dict[str, list[Path]] = {side: getattr(options, side) for side in MEANING}
+    check_sides(given)
+    runs = {side: [read_pattern(path) for path in paths] for side, paths in given.items() if paths}
+    for side, own in runs.items():
+        for run in own:
+            check_workload(run, options.workload, is_control=side == "control")
+    compared = compare_sides(options.workload, runs)
+    for line in said(compared.document):
+        print(line, file=sys.stderr, flush=True)
+    print(write_similarity(compared, options.output))
+    return ExitCode.DONE
+
+
+def check_sides(given: Mapping[str, Sequence[object]]) -> None:
+    """Check that there is something to compare.
+
+    Raises:
+        UsageError: fewer than two sides, or sides with different numbers of runs.
+    """
+    counts = {side: len(given.get(side, ())) for side in MEANING if side != "control"}
+    named = {side: count for side, count in counts.items() if count}
+    if len(named) < 2:
+        then = "give two of --reference, --original and --generated"
+        raise UsageError("nothing to compare", where="similarity", then=then)
+    if len(set(named.values())) > 1:
+        what = ", ".join(f"{count} of --{side}" for side, count in named.items())
+        then = "give as many of each, for the same seeds in the same order"
+        raise UsageError(what, where="similarity", then=then)
+    if len(given.get("control", ())) > 1:
+        raise UsageError("more than one --control", where="similarity", then="give one")
+
+
+def check_workload(run: Run, workload: str, *, is_control: bool) -> None:
+    """Check that a run is of the workload, or of another one if it is a control.
+
+    Raises:
+        ResultError: it is not.
+    """
+    rows = run.pattern.rows
+    moving = np.unique(rows["class"][moved_bytes(rows) > 0])
+    classes = {FileClass(int(number)) for number in moving}
+    is_of_it = not classes.isdisjoint(CLASSES[workload])
+    if is_control and is_of_it:
+        then = "name a recording of another workload"
+        raise ResultError(f"a control of {workload} itself", where=run.name, then=then)
+    if not is_control and not is_of_it:
+        found = ", ".join(sorted(own.name.lower() for own in classes))
+        wanted = ", ".join(sorted(own.name.lower() for own in CLASSES[workload]))
+        what = f"not a recording of {workload}: files of class {found}, and its are {wanted}"
+        raise ResultError(what, where=run.name, then="name a recording of it, or import by --map")
+
+
+def said(document: Similarity) -> list[str]:
+    """Return what a person should read of it, a line each."""
+    lines = []
+    for name, (first, second) in NUMBERS.items():
+        if (number := getattr(document, name)) is None:
+            continue
+        lines.append(f"{name:8}{number.statement}  ({MEANING[first]} / {MEANING[second]})")
+        times = number.time_withheld or "undefined"
+        shown = times if number.T is None else f"{number.T:.4f}"
+        lines.append(f"        T {shown}")
+        lowest = sorted(number.components.items(), key=lambda item: item[1])[:3]
+        lines.append("        lowest " + ", ".join(f"{key} {value:.4f}" for key, value in lowest))
+    control = document.negative_control
+    if control is None:
+        lines.append("control none: name a recording of another workload by --control")
+    else:
+        word = "below" if control.holds else "NOT below"
+        lines.append(f"control L {control.L or 0:.4f} of {control.name}, {word} {control.limit}")
+    if document.labels == "inferred":
+        lines.append("epochs and phases are inferred on all sides: a recording does not have them")
+    lines += [
+        f"notice  {run.name}: {notice}"
+        for runs in document.runs.values()
+        for run in runs
+        for notice in run.notices
+    ]
+    return lines
+
+
+def write_similarity(compared: Compared, directory: Path) -> Path:
+    """Write similarity.json and the page beside it, and return the path of the first.
+
+    Raises:
+        TargetError: the directory does not take them.
+    """
+    content = msgspec.json.format(msgspec.json.encode(compared.document), indent=1)
+    page = render_similarity(compared).encode()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        _write(((directory / PAGE_NAME, page), (directory / DOCUMENT_NAME, content + b"\n")))
+    except OSError as error:
+        what = f"cannot write ({error.strerror})"
+        then = "free space, or name another --output"
+        raise TargetError(what, where=str(directory), then=then) from error
+    return directory / DOCUMENT_NAME
+
+
+def _write(files: Iterable[tuple[Path, bytes]]) -> None:
+    for path, content in files:
+        partial = path.with_name(f"{path.name}.partial")
+        try:
+            partial.write_bytes(content)
+            partial.rename(path)
+        finally:
+            partial.unlink(missing_ok=True)

@@ -1,0 +1,171 @@
+"""similarity.json as values: the three numbers, what they are held against, and from what.
+
+Schema history: 1, the first.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from harness.analysis.part import Part
+from harness.similarity.pattern import Pattern, Regime
+from harness.similarity.score import Score, Side, digest_sides, score_sides
+from harness.similarity.series import Fidelity, compare_runs
+
+SCHEMA_VERSION: Literal[1] = 1
+# What another workload may score at most: what does not tell workloads apart says nothing.
+CONTROL_BELOW: Final = 0.3
+# Number -> whose runs are held against whose.
+NUMBERS: Final = {
+    "reader": ("reference", "original"),
+    "data": ("original", "generated"),
+    "both": ("reference", "generated"),
+}
+MEANING: Final = {
+    "reference": "a reference reader over the original's files",
+    "original": "our reader over the original's files",
+    "generated": "our reader over the generated files",
+    "control": "another workload",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """A pattern with a name; `source` says who recorded or planned it."""
+
+    pattern: Pattern
+    name: str
+    source: str
+    notices: tuple[str, ...] = ()
+
+
+class Control(Part, frozen=True, kw_only=True):
+    """Another workload's score against the first run of the headline: it must be low."""
+
+    name: str
+    L: float | None
+    T: float | None
+    components: dict[str, float]
+    limit: float
+    holds: bool
+
+
+class RunFacts(Part, frozen=True, kw_only=True):
+    """One run that was compared; rows on other files than the data's are `excluded`, by class."""
+
+    name: str
+    source: str
+    calls: int
+    files: int
+    bytes: int
+    excluded: dict[str, int]
+    regime: Regime | None
+    notices: list[str]
+
+
+class Similarity(Part, frozen=True, kw_only=True):
+    """similarity.json. `headline` names the number whose floor, interval and statement stand here.
+
+    `labels`: whether epochs and phases are those that the rows recorded, or were inferred for all
+    sides from the order of calls and the role of files.
+    """
+
+    schema_version: Literal[1]
+    workload: str
+    headline: str
+    statement: str
+    holds: bool | None
+    reader: Fidelity | None
+    data: Fidelity | None
+    both: Fidelity | None
+    floor: Score | None
+    interval: float | None
+    negative_control: Control | None
+    regime: Regime | None
+    components_used: list[str]
+    labels: Literal["recorded", "inferred"]
+    runs: dict[str, list[RunFacts]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Compared:
+    """A document with the digested runs that it was made of, by side, for whoever draws them."""
+
+    document: Similarity
+    sides: Mapping[str, tuple[Side, ...]]
+
+
+def compare_sides(workload: str, runs: Mapping[str, Sequence[Run]]) -> Compared:
+    """Return the document of the runs of each side; a side without runs is left out.
+
+    Args:
+        workload: what it is called.
+        runs: side of MEANING -> its runs, as many for each side but the control, by seed.
+
+    Raises:
+        ResultError: different numbers of runs, or runs whose components differ.
+    """
+    flat = [(name, run) for name, own in runs.items() for run in own]
+    digested = digest_sides([run.pattern for _, run in flat])
+    sides: dict[str, list[Side]] = {}
+    for (name, _), side in zip(flat, digested, strict=True):
+        sides.setdefault(name, []).append(side)
+    numbers = {
+        name: compare_runs(sides[first], sides[second])
+        for name, (first, second) in NUMBERS.items()
+        if first in sides and second in sides
+    }
+    headline = list(numbers)[-1]
+    total, first = numbers[headline], sides[NUMBERS[headline][0]]
+    regimes = {side.digest.regime for name in NUMBERS[headline] for side in sides[name]}
+    document = Similarity(
+        schema_version=SCHEMA_VERSION,
+        workload=workload,
+        headline=headline,
+        statement=total.statement,
+        holds=total.holds,
+        reader=numbers.get("reader"),
+        data=numbers.get("data"),
+        both=numbers.get("both"),
+        floor=total.floor,
+        interval=total.interval,
+        negative_control=_control(runs, sides, first[0]),
+        regime=regimes.pop() if len(regimes) == 1 else None,
+        components_used=list(total.components),
+        labels="recorded" if all(run.pattern.labelled for _, run in flat) else "inferred",
+        runs={
+            name: [_facts(run, side) for run, side in zip(runs[name], own, strict=True)]
+            for name, own in sides.items()
+        },
+    )
+    return Compared(document=document, sides={name: tuple(own) for name, own in sides.items()})
+
+
+def _control(
+    runs: Mapping[str, Sequence[Run]], sides: Mapping[str, Sequence[Side]], against: Side
+) -> Control | None:
+    if "control" not in sides:
+        return None
+    found = score_sides(against, sides["control"][0])
+    return Control(
+        name=runs["control"][0].name,
+        L=found.L,
+        T=found.T,
+        components=found.components,
+        limit=CONTROL_BELOW,
+        holds=found.L is not None and found.L < CONTROL_BELOW,
+    )
+
+
+def _facts(run: Run, side: Side) -> RunFacts:
+    digest = side.digest
+    return RunFacts(
+        name=run.name,
+        source=run.source,
+        calls=digest.calls,
+        files=digest.files,
+        bytes=digest.bytes,
+        excluded=dict(digest.excluded),
+        regime=digest.regime,
+        notices=list(run.notices),
+    )

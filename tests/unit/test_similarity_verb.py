@@ -1,0 +1,187 @@
+"""The verb: what stands in similarity.json and on the page, and what is refused in one line."""
+
+import json
+import re
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from dsgen.errors import ExitCode
+from dsgen.workloads import WORKLOADS
+from harness.commands import main
+from harness.fidelity import CLASSES
+from harness.similarity import CALL_COMPONENTS, TIME_COMPONENTS
+from harness.similarity.document import CONTROL_BELOW
+from harness.worker.record import FileClass
+from tests.property.patterns import scaled_sizes, stream, volumes
+
+SIZES = [number * 300_000 for number in range(4, 20)]
+MEMORY = 10**12
+
+
+def write(directory, pattern, **result):
+    """Write a pattern as a result would have it."""
+    trace = directory / "trace"
+    trace.mkdir(parents=True)
+    for rank in np.unique(pattern.rows["rank"]):
+        own = pattern.rows[pattern.rows["rank"] == rank]
+        np.save(trace / f"rank-{rank:05d}.npy", own)
+    files = {}
+    for number, file in pattern.files.items():
+        facts = asdict(file)
+        files[str(number)] = facts | {"class": int(facts.pop("file_class"))}
+    (trace / "files.json").write_text(json.dumps(files))
+    facts = {"config": {"memory_bytes": MEMORY}, "dataset": {"allocation": {"holes_bytes": 0}}}
+    (directory / "result.json").write_text(json.dumps(facts | result))
+    return directory
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Write runs of some seeds of each side, and return the words that name them."""
+
+    def make(seeds=(1, 2, 3), sides=("reference", "original", "generated"), factor=1.0):
+        words = []
+        for offset, side in enumerate(sides):
+            for seed in seeds:
+                pattern = volumes(SIZES, seed=10 * offset + seed, ranks=2, batch_size=2)
+                if side == "generated":
+                    pattern = scaled_sizes(pattern, factor)
+                words += [f"--{side}", str(write(tmp_path / f"{side}{seed}", pattern))]
+        return words
+
+    return make
+
+
+@pytest.fixture
+def similarity(tmp_path, capsys):
+    """Run the verb; return its exit code, document, page, and what it said."""
+
+    def run(*words, workload="imseg"):
+        code = main(["similarity", workload, *words, "--output", str(tmp_path / "found")])
+        said = capsys.readouterr()
+        document = tmp_path / "found/similarity.json"
+        if not document.exists():
+            return code, None, "", said.err
+        assert said.out.strip() == str(document)
+        page = document.with_suffix(".html").read_text()
+        return code, json.loads(document.read_text()), page, said.err
+
+    return run
+
+
+def test_three_numbers_with_their_floor_interval_and_statement(runs, similarity, tmp_path):
+    control = write(tmp_path / "control", stream(size_bytes=10**8))
+    code, document, page, said = similarity(*runs(), "--control", str(control))
+    assert code is ExitCode.DONE
+    assert document["headline"] == "both"
+    for name in ("reader", "data", "both"):
+        number = document[name]
+        assert 0.8 < number["L"] <= 1
+        assert 0.8 < number["T"] <= 1
+        assert set(number["components"]) == {*CALL_COMPONENTS, *TIME_COMPONENTS}
+        assert number["interval"] > 0
+        assert number["pairs"] == 6
+        assert number["holds"]
+    assert document["floor"] == document["both"]["floor"]
+    assert document["interval"] == document["both"]["interval"]
+    assert "at the floor" in document["statement"]
+    assert document["regime"] == "warm"
+    assert document["labels"] == "recorded"
+    assert document["components_used"] == [*CALL_COMPONENTS, *TIME_COMPONENTS]
+    assert document["negative_control"]["L"] < CONTROL_BELOW
+    assert document["negative_control"]["holds"]
+    assert document["statement"] in said
+    assert document["statement"] in page
+    for figure in ("components", "size-calls", "file-bytes", "gaps", "misses", "sizes"):
+        assert f'id="figure-{figure}"' in page
+    assert not re.search(r'(?:src|href)="(?!data:|#)', page)
+
+
+def test_other_sizes_are_below_the_floor_and_the_exit_code_is_still_0(runs, similarity):
+    code, document, page, _ = similarity(*runs(sides=("original", "generated"), factor=2))
+    assert code is ExitCode.DONE
+    assert document["headline"] == "data"
+    assert document["reader"] is None
+    assert document["holds"] is False
+    assert "below the floor" in page
+
+
+@pytest.mark.parametrize(("seeds", "word"), [((1,), "no floor"), ((1, 2), "an interval takes 3")])
+def test_few_runs_state_less(runs, similarity, seeds, word):
+    _, document, _, said = similarity(*runs(seeds=seeds, sides=("original", "generated")))
+    assert document["holds"] is None
+    assert word in document["statement"]
+    assert "control none" in said
+
+
+def test_every_workload_has_classes_of_its_own():
+    assert set(CLASSES) == set(WORKLOADS)
+    every = [own for classes in CLASSES.values() for own in classes]
+    assert len(set(every)) == len(every)
+    assert set(every) <= set(FileClass)
+
+
+def refused(found, *parts):
+    code, document, _, said = found
+    assert document is None
+    (line,) = said.strip().splitlines()
+    for part in parts:
+        assert part in line
+    return code
+
+
+def test_sides_that_cannot_be_held_against_one_another_are_refused(runs, similarity, tmp_path):
+    words = runs(seeds=(1,))
+    assert refused(similarity(*words[:2]), "nothing to compare") is ExitCode.USAGE
+    more = [*words[:4], *words[2:4]]
+    assert refused(similarity(*more), "1 of --reference, 2 of --original") is ExitCode.USAGE
+    (tmp_path / "empty").mkdir()
+    absent = [*words[:2], "--original", str(tmp_path / "empty")]
+    assert refused(similarity(*absent), "no recording", "empty") is ExitCode.RESULT
+    other = [*words[:2], "--original", str(write(tmp_path / "other", stream()))]
+    assert refused(similarity(*other), "not a recording of imseg", "record") is ExitCode.RESULT
+    own = [*words[:4], "--control", words[1]]
+    assert refused(similarity(*own), "control of imseg itself") is ExitCode.RESULT
+
+
+def test_recordings_that_are_damaged_or_without_data_are_refused(runs, similarity, tmp_path):
+    words = runs(seeds=(1,), sides=("original",))
+    pattern = volumes(SIZES, ranks=2, batch_size=2)
+    rows = pattern.rows.copy()
+    rows["returned"] = 0
+    place = tmp_path / "none"
+    write(place, pattern.__class__(rows=rows, files=pattern.files))
+    assert refused(similarity(*words, "--generated", str(place)), "no data was read", str(place))
+    place = write(tmp_path / "lacking", pattern)
+    table = json.loads((place / "trace/files.json").read_text())
+    del table["3"]
+    (place / "trace/files.json").write_text(json.dumps(table))
+    assert refused(similarity(*words, "--generated", str(place)), "rows of 1 files", str(place))
+    place = write(tmp_path / "cut", pattern)
+    path = place / "trace/rank-00001.npy"
+    path.write_bytes(path.read_bytes()[:500])
+    assert refused(similarity(*words, "--generated", str(place)), "unreadable rows", path.name)
+    place = write(tmp_path / "bare", pattern)
+    for path in place.glob("trace/rank-*"):
+        path.unlink()
+    assert refused(similarity(*words, "--generated", str(place)), "no rows", "strace")
+
+
+def test_runs_that_ended_early_and_other_regimes_are_told(runs, similarity, tmp_path):
+    words = runs(seeds=(1,), sides=("original",))
+    pattern = volumes(SIZES, ranks=2, batch_size=2)
+    cold = {"config": {"memory_bytes": pattern.data_bytes // 2}, "status": "interrupted"}
+    place = write(tmp_path / "cold", pattern, **cold)
+    _, document, page, said = similarity(*words, "--generated", str(place))
+    assert document["data"]["T"] is None
+    assert "regimes differ: cold and warm" in said or "regimes differ: warm and cold" in said
+    assert document["regime"] is None
+    assert "the run is interrupted" in page
+
+
+def test_an_output_that_cannot_be_written_is_told(runs, tmp_path):
+    (tmp_path / "found").write_text("a file")
+    code = main(["similarity", "imseg", *runs(seeds=(1,)), "--output", str(tmp_path / "found")])
+    assert code is ExitCode.PATH
