@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.commands import main
 from harness.recordings import read_recording
 from harness.worker.record import ROW
 from tests.unit.test_harness_refusals import harness, refused
@@ -15,14 +16,22 @@ from tests.unit.worker_run import make_data_set
 SMALL = ("--size", "100MB", "--accelerators", "2", "--batch-size", "512", "--epochs", "2")
 
 
-def planned(tmp_path, *words):
-    done = harness("plan", *words, "--data", tmp_path / "data", "--results", tmp_path / "results")
-    assert done.returncode == 0, done.stderr
-    return Path(done.stdout.splitlines()[-1])
+@pytest.fixture
+def planned(tmp_path, capsys):
+    """Return what plans in this process, and returns the directory: starting takes longer."""
+
+    def run(*words):
+        places = ("--data", tmp_path / "data", "--results", tmp_path / "results")
+        code = main([str(word) for word in ("plan", *words, *places)])
+        said = capsys.readouterr()
+        assert code == 0, said.err
+        return Path(said.out.splitlines()[-1])
+
+    return run
 
 
-def test_a_plan_is_read_as_a_recording(tmp_path):
-    directory = planned(tmp_path, "dlrm", "--profile", "ci", *SMALL)
+def test_a_plan_is_read_as_a_recording(tmp_path, planned):
+    directory = planned("dlrm", "--profile", "ci", *SMALL)
     assert not (tmp_path / "data").exists()
     recording = read_recording(directory)
     assert recording.ranks == 2
@@ -36,27 +45,26 @@ def test_a_plan_is_read_as_a_recording(tmp_path):
     assert recording.worker.status == "planned"
 
 
-def test_two_plans_are_equal_and_another_seed_gives_another_order(tmp_path):
+def test_two_plans_are_equal_and_another_seed_gives_another_order(planned):
     words = ("imseg", "--profile", "ci", "--law", "small", "--size", "1GB", *SMALL[2:4])
     words = (*words, "--batch-size", "2", "--epochs", "2", "--eval-from", "0")
     rows = [
-        np.load(planned(tmp_path, *words, "--seed", seed) / "trace" / "rank-00000.npy")
-        for seed in (1, 1, 2)
+        np.load(planned(*words, "--seed", seed) / "trace" / "rank-00000.npy") for seed in (1, 1, 2)
     ]
     assert np.array_equal(rows[0], rows[1])
     assert not np.array_equal(rows[0]["file"], rows[2]["file"])
 
 
-def test_plans_are_recordings_that_similarity_compares(tmp_path):
+def test_plans_are_recordings_that_similarity_compares(tmp_path, planned):
     words = ("imseg", "--profile", "ci", "--size", "4GB", *SMALL[2:4], "--batch-size", "2")
     words = (*words, "--epochs", "3", "--eval-from", "0", "--checkpoint", "none")
     sides = {
-        side: [planned(tmp_path, *words, "--law", law, "--seed", seed) for seed in (1, 2, 3)]
+        side: [planned(*words, "--law", law, "--seed", seed) for seed in (1, 2, 3)]
         for side, law in (("original", "original"), ("generated", "small"))
     }
     flags = [flag for side, runs in sides.items() for run in runs for flag in (f"--{side}", run)]
-    done = harness("similarity", "imseg", *flags, "--output", tmp_path / "similarity")
-    assert done.returncode == 0, done.stderr
+    words = ["similarity", "imseg", *flags, "--output", tmp_path / "similarity"]
+    assert main([str(word) for word in words]) == 0
     document = json.loads((tmp_path / "similarity" / "similarity.json").read_text())
     data = document["data"]
     assert data["time_withheld"] == "planned calls have no times"
@@ -66,14 +74,14 @@ def test_plans_are_recordings_that_similarity_compares(tmp_path):
     assert document["holds"] is False
 
 
-def test_a_users_own_data_is_planned_in_place_and_only_opened(tmp_path):
+def test_a_users_own_data_is_planned_in_place_and_only_opened(tmp_path, planned):
     data = make_data_set(tmp_path / "data", train=8, evaluation=2)
     (data / "manifest.json").unlink()
     (data / ".feedrate.lock").unlink()
     before = {path.name: path.stat().st_mtime_ns for path in data.iterdir()}
     words = ("--profile", "ci", "--accelerators", "1", "--batch-size", "1", "--eval-from", "0")
     words = (*words, "--epochs", "1")
-    directory = planned(tmp_path, "imseg", *words)
+    directory = planned("imseg", *words)
     assert {path.name: path.stat().st_mtime_ns for path in data.iterdir()} == before
     files = json.loads((directory / "trace" / "files.json").read_text())
     assert {Path(file["path"]).name for file in files.values()} == set(before)
