@@ -27,6 +27,7 @@ MENU = {
         ["similarity"],
         "Hold recordings against one another: -- W --original DIR --generated DIR.",
     ),
+    "compare": (["compare"], "Compare results, or groups of repeats: -- A B."),
     "clean": (["clean"], "Remove what this tool left in the engine, by label."),
 }
 for workload in WORKLOADS:

@@ -46,6 +46,11 @@ def result(path: str, exit_code: int) -> dict[str, Any]:
     return {"kind": "result", "path": path, "exit_code": exit_code}
 
 
+def group(path: str, exit_code: int) -> dict[str, Any]:
+    """Return the event that the results of repeats stand beside the file `path`."""
+    return {"kind": "group", "path": path, "exit_code": exit_code}
+
+
 def error(exit_code: int, text: str) -> dict[str, Any]:
     """Return the event of an expected failure, before the process ends with `exit_code`."""
     return {"kind": "error", "exit_code": exit_code, "text": text}

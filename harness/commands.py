@@ -15,6 +15,7 @@ from dsgen.events import data_set, emit_json, plan
 from dsgen.scale import MODES
 from dsgen.stand_ins import HOLES_HELP, STAND_INS
 from dsgen.workloads import WORKLOADS
+from harness.compare.command import add_compare
 from harness.config import Config, flag_path, resolve
 from harness.dataset import (
     DataSet,
@@ -29,8 +30,9 @@ from harness.fidelity import add_similarity_verb
 from harness.flags import add_flags
 from harness.plan.record import write_plan
 from harness.progress import Progress
+from harness.repeats import train_repeatedly
 from harness.report.writer import render_report
-from harness.run import generate, train
+from harness.run import generate
 from harness.scaling import layout_line, plan_scaling, scale, scaling_lines
 from harness.setting import Setting
 from harness.stand_ins import choose_stand_in
@@ -82,7 +84,7 @@ def _work(steps: Sequence[str], options: argparse.Namespace, command: tuple[str,
         if "generate" in steps:
             generate(setting, data.directory)
         if "train" in steps:
-            return train(setting, data)
+            return train_repeatedly(setting, data)
         progress.end(data_set(str(data.directory)))
     return ExitCode.DONE
 
@@ -228,6 +230,7 @@ def _parser() -> argparse.ArgumentParser:
     report = verbs.add_parser("report", help="make the report of a result again")
     report.add_argument("directory", type=Path)
     report.set_defaults(run=_report)
+    add_compare(verbs)
     build = verbs.add_parser("build", help="build an image")
     build.add_argument("flavour", choices=("cpu", "gpu"))
     build.set_defaults(run=_build)

@@ -15,7 +15,7 @@ from dsgen.manifest import Manifest
 from harness.analysis.recording import Status
 from harness.analysis.verdict import DEFAULT_THRESHOLD_AU
 from harness.config import Config, config_json, config_notices
-from harness.dataset import counted_or_none, reading_notices, sharing_notices
+from harness.dataset import content_crc32c, counted_or_none, reading_notices, sharing_notices
 from harness.errors import ResultError, StopRequested
 from harness.recordings import read_recording
 from harness.report.writer import render_report
@@ -70,6 +70,7 @@ def conclude(
         threshold_au=config.require_au or DEFAULT_THRESHOLD_AU,
         warmup_epochs=config.warmup_epochs,
         cache=config.cache,
+        repeat=setting.repeat,
     )
     for name, content in (("config.json", facts.config), ("system.json", system)):
         (partial / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -127,6 +128,7 @@ def _dataset_facts(manifest: Manifest, directory: Path) -> dict[str, Any]:
         },
         "allocation": asdict(manifest.allocation),
         "manifest_crc32c": manifest.crc32c,
+        "content_crc32c": content_crc32c(manifest),
     }
 
 

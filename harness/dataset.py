@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import google_crc32c
 import msgspec
 
 from dsgen.described import manifest_of, unwritten
@@ -169,6 +170,17 @@ def reading_notices(config: Config, training: Layout | Manifest) -> list[str]:
 def counted_or_none(samples: int) -> int | None:
     """Return a number of samples, None where they were not counted."""
     return None if samples == COUNTED else samples
+
+
+def content_crc32c(manifest: Manifest) -> str | None:
+    """Return the CRC32C over names, sizes and checksums of the files, None where they are unknown.
+
+    The manifest's own is of more than the bytes: a file system has its part in what blocks hold.
+    """
+    if any(file.crc32c is None for file in manifest.files):
+        return None
+    lines = (f"{file.path}\0{file.bytes}\0{file.crc32c}\n" for file in manifest.files)
+    return f"{google_crc32c.value(''.join(lines).encode()):08x}"
 
 
 def sharing_notices(manifest: Manifest) -> list[str]:

@@ -50,3 +50,13 @@ class ResultError(HarnessError):
     """A result is incomplete, failed its self-check, or cannot be written."""
 
     exit_code = ExitCode.RESULT
+
+
+class SchemaError(ResultError):
+    """A result of a schema version that is not read here."""
+
+
+class NotComparableError(HarnessError):
+    """Results whose figures say nothing about one another."""
+
+    exit_code = ExitCode.NOT_COMPARABLE

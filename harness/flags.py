@@ -39,6 +39,7 @@ _FLAGS: Final[dict[str, tuple[str | None, str]]] = {
     "memory": ("SIZE|none", "limit of the whole job, page cache included"),
     "engine": ("auto|docker|local", "containers, or plain processes"),
     "image_archive": ("FILE|none", "base image, where no registry can be reached"),
+    "repeat": ("N", "runs, with seeds SEED, SEED+1, ... of order and step times; one data set"),
     "require_steps": ("N", "of an epoch at least, or the data set is refused"),
     "require_memory_times": ("X", "training data of at least X times the memory, or it is refused"),
     "require_au": ("X|none", "exit with 20 when AU is below X (0 to 1)"),

@@ -59,6 +59,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     memory_bytes: Count | None
     engine: Literal["auto", "docker", "local"]
     image_archive: Path | None
+    repeat: Count
     require_steps: CountOrZero
     require_memory_times: Annotated[float, Meta(ge=0)]
     require_au: Annotated[float, Meta(gt=0, le=1)] | None

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from harness.analysis.result import SCHEMA_VERSION, Result, RunFacts, build_result
-from harness.errors import ResultError
+from harness.errors import ResultError, SchemaError
 from harness.recordings import read_recording
 
 __all__ = [
@@ -27,7 +27,8 @@ def read_result(path: Path) -> Result:
     """Return the result in the file `path`.
 
     Raises:
-        ResultError: absent, unreadable, of another schema version, or malformed.
+        SchemaError: of another schema version.
+        ResultError: absent, unreadable, or malformed.
     """
     try:
         content = path.read_bytes()
@@ -75,7 +76,7 @@ def _check_version(document: object, path: Path) -> None:
     version = document.get("schema_version") if isinstance(document, dict) else None
     if version != SCHEMA_VERSION:
         then = f"this version reads schema {SCHEMA_VERSION}"
-        raise ResultError(f"result of schema {version}", where=str(path), then=then)
+        raise SchemaError(f"result of schema {version}", where=str(path), then=then)
 
 
 def _sync(directory: Path) -> None:

@@ -15,7 +15,6 @@ from dsgen.manifest import Manifest, read_manifest
 from dsgen.signals import STOPPING
 from dsgen.size import format_size
 from harness.conclude import Ending, conclude, conclude_report
-from harness.config import Config
 from harness.dataset import DataSet
 from harness.engine import Job, JobExit, Mount
 from harness.errors import JobError, ResultError, StopRequested, TargetError
@@ -92,10 +91,10 @@ def train(setting: Setting, data: DataSet) -> ExitCode:
     manifest = data.manifest or read_manifest(directory)
     if manifest.crc32c is not None:
         check_complete(manifest, directory)
-    _check_room(setting.config, manifest, directory)
+    _check_room(setting, manifest, directory)
     started = datetime.now(UTC)
     run_id = f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-    home = setting.config.results / setting.config.workload
+    home = setting.home
     partial = home / f".{run_id}.partial"
     # `steps` at once: a run that fails before its first epoch has no rows, but a reason to tell.
     for name in ("logs", "steps"):
@@ -117,10 +116,13 @@ def train(setting: Setting, data: DataSet) -> ExitCode:
     return ExitCode(result.exit_code)
 
 
-def _check_room(config: Config, manifest: Manifest, directory: Path) -> None:
+def _check_room(setting: Setting, manifest: Manifest, directory: Path) -> None:
     """Refuse to start what could not be recorded."""
-    spec = worker_spec(config, directory, config.results)
-    needed_bytes = recording_bytes(spec, manifest)
+    config = setting.config
+    spec = worker_spec(config, directory, config.results, order_seed=setting.order_seed)
+    # Those of a group all at once: the first are of less use without the last.
+    runs = 1 if setting.repeat is None else setting.repeat.of - setting.repeat.index + 1
+    needed_bytes = recording_bytes(spec, manifest) * runs
     room = inspect_target(config.results)
     # A file system that does not say how large it is does not say what is free, either.
     if room.total_bytes and room.free_bytes < needed_bytes:
@@ -196,7 +198,7 @@ def _next_step(code: int) -> str:
 def _run_ranks(setting: Setting, directory: Path, partial: Path, final: Path) -> Ending:
     """Train, and return how it ended, whatever it was: the result tells of it."""
     try:
-        job = _training_job(setting.config, directory, partial)
+        job = _training_job(setting, directory, partial)
         ended = setting.engine.run(job, setting.progress.line)
         check_exit(setting, job, ended, final / job.log.relative_to(partial))
     except FeedrateError as error:
@@ -206,10 +208,11 @@ def _run_ranks(setting: Setting, directory: Path, partial: Path, final: Path) ->
     return Ending()
 
 
-def _training_job(config: Config, directory: Path, partial: Path) -> Job:
-    spec = partial / "spec.json"
+def _training_job(setting: Setting, directory: Path, partial: Path) -> Job:
+    config, spec = setting.config, partial / "spec.json"
+    order = worker_spec(config, directory, partial, order_seed=setting.order_seed)
     try:
-        spec.write_text(worker_spec(config, directory, partial).to_json(), encoding="utf-8")
+        spec.write_text(order.to_json(), encoding="utf-8")
     except OSError as error:
         then = "free space, or name another --results"
         raise ResultError(f"cannot write ({error.strerror})", where=str(spec), then=then) from error

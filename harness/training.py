@@ -17,8 +17,13 @@ _PREPARED: Final = (
 )
 
 
-def worker_spec(config: Config, directory: Path, out: Path) -> WorkerSpec:
-    """Return what the worker is to do, from the configuration."""
+def worker_spec(
+    config: Config, directory: Path, out: Path, *, order_seed: int | None = None
+) -> WorkerSpec:
+    """Return what the worker is to do, from the configuration.
+
+    `order_seed` is of what differs between repeats; the configured one by default.
+    """
     return WorkerSpec(
         workload=config.workload,
         data_dir=str(directory),
@@ -33,7 +38,7 @@ def worker_spec(config: Config, directory: Path, out: Path) -> WorkerSpec:
         steps=config.steps,
         pipelines=config.pipelines,
         loader=config.loader,
-        seed=config.seed,
+        seed=config.seed if order_seed is None else order_seed,
         eval_from=config.eval_from,
         eval_every=config.eval_every,
         loader_workers=config.loader_workers,
@@ -63,6 +68,9 @@ def training_lines(config: Config, data: DataSet) -> list[str]:
         f"train   {_accelerators(config)}, batch {config.batch_size} each{by}, "
         f"{config.epochs} epochs of {reading.steps_per_epoch} steps, cache {config.cache}"
     ]
+    if config.repeat > 1:
+        seeds = f"{config.seed} to {config.seed + config.repeat - 1}"
+        lines.append(f"        {config.repeat} runs, seeds {seeds} of order and step times")
     lines += _demand_lines(config, reading) if reading.computes else [_PREPARED]
     return [*lines, *config_notices(config), *reading_notices(config, manifest)]
 
@@ -79,7 +87,7 @@ def _demand_lines(config: Config, reading: Reading) -> list[str]:
     step_s = config.step_time.mean_s
     need = reading.sample_bytes * config.batch_size * config.accelerators / step_s
     low = ", which cannot test bandwidth" if need < LOW_DEMAND_BYTES_PER_S else ""
-    least = _duration(config.epochs * reading.steps_per_epoch * step_s)
+    least = _duration(config.repeat * config.epochs * reading.steps_per_epoch * step_s)
     return [f"        asks for {rate(need)}{low}; takes {least} at least"]
 
 

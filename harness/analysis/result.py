@@ -17,6 +17,7 @@ from harness.analysis.notices import notices_of
 from harness.analysis.part import Part
 from harness.analysis.phases import Checkpoint, EvaluationPass, checkpoint_of, evaluations_of
 from harness.analysis.recording import Recording, Status
+from harness.analysis.repeat import Repeat
 from harness.analysis.selfcheck import SelfCheck, check_recording
 from harness.analysis.verdict import DEFAULT_THRESHOLD_AU, Case, Verdict, judge
 from harness.analysis.volume import Client, client_state
@@ -36,6 +37,7 @@ class RunFacts:
         target: `byte_source` says where device bytes come from; `none` makes them unknown.
         dataset: workload, law, samples, bytes, manifest_crc32c and more.
         cache: the setting, cold, once, warm or asis.
+        repeat: None for a run that was asked for alone.
     """
 
     run_id: str
@@ -53,6 +55,7 @@ class RunFacts:
     warnings: tuple[str, ...] = ()
     threshold_au: float = DEFAULT_THRESHOLD_AU
     warmup_epochs: int = 0
+    repeat: Repeat | None = None
 
 
 class Coverage(Part, frozen=True, kw_only=True):
@@ -92,6 +95,7 @@ class Result(Part, frozen=True, kw_only=True):
     self_check: SelfCheck
     worker: dict[str, Any]
     warnings: list[str]
+    repeat: Repeat | None = None
 
 
 def build_result(recording: Recording, facts: RunFacts) -> Result:
@@ -144,6 +148,7 @@ def build_result(recording: Recording, facts: RunFacts) -> Result:
         self_check=check,
         worker=dict(worker.other),
         warnings=[*facts.warnings, *notices_of(recording, epochs, check)],
+        repeat=facts.repeat,
     )
 
 

@@ -26,6 +26,8 @@ class Job:
         name: short, for container names and messages: `generate-imseg`.
         mounts: what the command may see; data to be read only is mounted so.
         log: receives standard error, line by line.
+        read_limits: device -> bytes a second that the job may read of it (of what the page cache
+            does not have), to plant a storage of known speed; a container's, as the memory limit.
         memory_bytes: limit for the whole job, page cache included; None for no limit.
         timeout_s: the job is stopped when it takes longer; None waits for ever.
         extra_processes: how many processes it starts (for pids limits and shm), a hint.
@@ -36,6 +38,7 @@ class Job:
     mounts: tuple[Mount, ...]
     log: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    read_limits: Mapping[str, int] = field(default_factory=dict)
     memory_bytes: int | None = None
     shm_bytes: int = 1 << 30
     timeout_s: float | None = None

@@ -62,6 +62,10 @@ def container_arguments(
     if job.memory_bytes is not None:
         # Swap beyond the limit would hide it.
         arguments |= {"mem_limit": job.memory_bytes, "memswap_limit": job.memory_bytes}
+    if job.read_limits:
+        arguments["device_read_bps"] = [
+            {"Path": device, "Rate": rate} for device, rate in job.read_limits.items()
+        ]
     if gpus:
         arguments["device_requests"] = [DeviceRequest(count=-1, capabilities=[["gpu"]])]
     return arguments

@@ -34,13 +34,16 @@ class LocalEngine:
         """Run `job` as a process group.
 
         Raises:
-            ConfigError: the job has a memory limit, which plain processes cannot keep.
+            ConfigError: the job has a limit, which plain processes cannot keep.
             TargetError: a directory or the log cannot be made.
             StopRequested: as it came; the group has ended.
         """
         if job.memory_bytes is not None:
             what = "a memory limit needs a container"
             then = "use --engine docker, or leave out --memory"
+            raise ConfigError(what, where=f"--engine local ({self.reason})", then=then)
+        if job.read_limits:
+            what, then = "a read limit needs a container", "use --engine docker"
             raise ConfigError(what, where=f"--engine local ({self.reason})", then=then)
         create_mounts(job.mounts)
         command = [sys.executable, *job.arguments]

@@ -299,12 +299,19 @@ def _sheets(result: Result) -> tuple[FactSheet, ...]:
         ("Target", result.target),
         ("System", result.system),
         ("Engine", result.engine),
-        ("Run", {"status": result.status, "command": " ".join(result.command)}),
+        ("Run", _run_facts(result)),
     )
     sheets = [FactSheet(title=title, facts=flatten(part)) for title, part in parts if part]
     # An option without a value was left out on purpose; a fact without one is not known.
     options = FactSheet(title="Configuration", facts=flatten(result.config, null="not set"))
     return (*sheets[:1], options, *sheets[1:])
+
+
+def _run_facts(result: Result) -> dict[str, Any]:
+    facts: dict[str, Any] = {"status": result.status, "command": " ".join(result.command)}
+    if (own := result.repeat) is not None:
+        facts["repeat"] = f"{own.index} of {own.of} in {own.group}, seed {own.seed}"
+    return facts
 
 
 def flatten(

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from harness.engine import Mount
 from harness.engine.client import connect
 from harness.engine.docker import DockerEngine
 from harness.errors import DeviceError, EngineError, ExitCode, StopRequested
+from harness.target import inspect_target
 from tests.container.relay import Relay
 
 pytestmark = pytest.mark.engine
@@ -289,3 +291,21 @@ def test_a_prepared_engine_finds_its_image_again(engine):
     said = []
     engine.prepare(said.append)
     assert said == [f"image   {engine.facts()['image']}: ready"]
+
+
+def test_a_device_is_read_no_faster_than_its_limit(engine, job, tmp_path):
+    device = inspect_target(tmp_path).device
+    if device is None or not Path(device).is_block_device():
+        pytest.skip("the temporary directory is on no block device")
+    file = tmp_path / "data" / "file"
+    code = (
+        "import os, time\n"
+        f"file = os.open({str(file)!r}, os.O_RDWR | os.O_CREAT)\n"
+        "os.write(file, os.urandom(16_000_000))\nos.fsync(file)\n"
+        "os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)\nos.lseek(file, 0, os.SEEK_SET)\n"
+        "start = time.monotonic()\nwhile os.read(file, 1 << 20):\n    pass\n"
+        "print(time.monotonic() - start)"
+    )
+    seen = []
+    assert engine.run(job(code, read_limits={device: 8_000_000}), seen.append).code == 0
+    assert float(seen[0]) > 1.5

@@ -19,6 +19,7 @@ from harness.engine.build import build, build_image, image_id_of
 from harness.engine.clean import clean
 from harness.engine.daemon import labels
 from harness.errors import ConfigError, ImageBuildError, StopRequested
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.engine
 
@@ -94,10 +95,11 @@ def test_an_interrupted_build_leaves_no_container(client, base_id, tmp_path):
         child.send_signal(signal.SIGTERM)
         child.wait(timeout=20)
     filters = {"label": f"interrupted={tmp_path.name}"}
-    deadline = time.monotonic() + 30
-    while client.containers.list(all=True, filters=filters, ignore_removed=True):
-        assert time.monotonic() < deadline, "the build goes on without its caller"
-        time.sleep(0.2)
+    wait_until(
+        lambda: not client.containers.list(all=True, filters=filters, ignore_removed=True),
+        "the build ended with its caller",
+        pause=0.2,
+    )
     assert image_id_of(client, "feedrate-test:interrupted") is None
     for image in client.images.list(filters=filters):
         client.images.remove(image.id)
@@ -248,10 +250,7 @@ def test_an_interrupted_bootstrap_leaves_no_process_and_no_mount(number):
         (directory,) = set(Path("/var/tmp").glob("feedrate-base-*")) - before
         child.send_signal(number)
         child.wait(timeout=20)
-    deadline = time.monotonic() + 5
-    while running := processes_of(directory):
-        assert time.monotonic() < deadline, running
-        time.sleep(0.1)
+    wait_until(lambda: not processes_of(directory), "every process ended", seconds=5, pause=0.1)
     assert str(directory) not in Path("/proc/self/mounts").read_text()
     assert directory.exists() == (number == signal.SIGKILL)
     shutil.rmtree(directory, ignore_errors=True)

@@ -33,6 +33,7 @@ from dsgen.workloads.dlrm_shuffle import BLOCK_ROWS, part_at
 from dsgen.write import generate
 from tests.property.strategies import data_set
 from tests.property.tfrecords import masked_crc, parsed, records
+from tests.waiting import wait_for_file
 
 SEED = 3
 NAME = operator.attrgetter("name")
@@ -214,8 +215,7 @@ def test_resume_after_kill_gives_the_same_bytes(case, made, tmp_path):
         directory = tmp_path / f"killed-{moment}"
         arguments = command(case, input_, directory)
         child = subprocess.Popen(arguments, stdout=subprocess.PIPE, start_new_session=True)
-        while not (directory / JOURNAL_NAME).exists():
-            time.sleep(0.001)
+        wait_for_file(directory / JOURNAL_NAME, child)
         time.sleep(draw.uniform(0.01, 0.3))
         os.killpg(child.pid, signal.SIGKILL)
         killed += child.wait() == -signal.SIGKILL

@@ -15,6 +15,7 @@ from dsgen.lock import LOCK_NAME, hold_exclusive
 from dsgen.manifest import MANIFEST_NAME
 from dsgen.verify import verify
 from tests.property.strategies import FORMATS, data_set
+from tests.waiting import wait_for_file, wait_until
 
 MOMENTS = 20
 
@@ -25,6 +26,14 @@ LARGE = data_set("imseg", 2 * 10**9, law="small")
 def command(data_set, directory):
     words = [*data_set.command(directory), "--processes", "2", "--events"]
     return [sys.executable, "-m", "dsgen", *words]
+
+
+def gone(group):
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
 
 
 def leftovers(directory):
@@ -78,15 +87,7 @@ def test_writers_die_with_the_process_that_started_them(tmp_path):
     child.kill()  # the parent alone
     child.wait()
     child.stdout.close()
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        try:
-            os.killpg(child.pid, 0)
-        except ProcessLookupError:
-            break
-        time.sleep(0.01)
-    else:
-        pytest.fail("a writer outlived its parent")
+    wait_until(lambda: gone(child.pid), "every writer ended", seconds=5)
     assert (tmp_path / "set" / JOURNAL_NAME).exists()
     with hold_exclusive(tmp_path / "set"):
         pass  # no stale lock
@@ -149,8 +150,7 @@ def test_ctrl_c_while_processes_start_is_neither_lost_nor_hangs(moment, tmp_path
         words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     )
     child.stdout.readline()
-    while not (tmp_path / "set" / JOURNAL_NAME).exists():
-        time.sleep(0.0005)
+    wait_for_file(tmp_path / "set" / JOURNAL_NAME, child)
     time.sleep(random.Random(moment).uniform(0, 0.03))
     os.killpg(child.pid, signal.SIGINT)  # as a terminal does: to all of them
     _, said = child.communicate(timeout=20)

@@ -50,6 +50,12 @@ def test_a_memory_limit_is_an_integer_that_swap_does_not_hide():
     assert not {"mem_limit", "memswap_limit"} & set(arguments())
 
 
+def test_a_read_limit_is_an_integer_of_bytes_and_of_a_whole_device():
+    made = arguments({"read_limits": {"/dev/vda": 100_000_000}})
+    assert made["device_read_bps"] == [{"Path": "/dev/vda", "Rate": 100_000_000}]
+    assert "device_read_bps" not in arguments()
+
+
 def test_shared_memory_is_set_always():
     assert arguments()["shm_size"] == 1 << 30
     assert arguments({"shm_bytes": 5 << 20})["shm_size"] == 5 << 20

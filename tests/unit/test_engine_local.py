@@ -99,6 +99,8 @@ def test_directories_are_made_and_the_environment_is_passed_on(job, tmp_path):
 def test_a_memory_limit_is_refused(job):
     with pytest.raises(ConfigError, match="memory limit"):
         ENGINE.run(job("pass", memory_bytes=1 << 30), nothing)
+    with pytest.raises(ConfigError, match="read limit"):
+        ENGINE.run(job("pass", read_limits={"/dev/vda": 10**8}), nothing)
 
 
 def test_a_log_that_cannot_be_written_ends_the_job(job, tmp_path):

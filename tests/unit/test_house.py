@@ -35,6 +35,7 @@ MAY_IMPORT = {
         "harness.worker.record",
         "msgspec",
         "numpy",
+        "scipy.special",
     },
     "harness/similarity": {
         "harness.analysis.part",

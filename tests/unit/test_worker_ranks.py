@@ -27,6 +27,7 @@ from tests.unit.worker_run import (
     run_worker,
     start_worker,
 )
+from tests.waiting import wait_until
 
 LONG = StepTime(mean_s=0.05, sd_s=0.0)
 
@@ -44,13 +45,6 @@ def long_spec(tmp_path, data_dir, **changes):
 def children_of(pid):
     tasks = Path(f"/proc/{pid}/task").glob("*/children")
     return [int(child) for task in tasks for child in task.read_text().split()]
-
-
-def wait_until(condition, what):
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, f"never happened: {what}"
-        time.sleep(0.01)
 
 
 def gone(pids):
