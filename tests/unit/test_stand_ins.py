@@ -81,6 +81,12 @@ def test_dlrm_has_the_originals_rows():
     assert (train.bytes, test.bytes) == (671_231_630_720, 14_261_971_040)
 
 
+@pytest.mark.parametrize("size_bytes", [16 * GIB, 200 * GIB])
+def test_dlrm_rows_generated_under_any_seed_have_the_stand_ins_files(size_bytes):
+    generated = plan("dlrm", size_bytes=size_bytes, seed=2, wanted=Wanted(format="bin"))
+    assert generated.files == layout_of("dlrm", size_bytes).files
+
+
 @pytest.mark.parametrize("size_bytes", [200 * GIB, 500 * GIB])
 def test_imseg_is_cycled_as_for_the_published_runs(size_bytes):
     files = layout_of("imseg", size_bytes).files
