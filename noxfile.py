@@ -22,6 +22,7 @@ MENU = {
     "verify": (["verify"], "Read every byte of one data set: -- DIRECTORY."),
     "remove": (["remove"], "Delete one data set by its manifest: -- DIRECTORY."),
     "report": (["report"], "Make the report of a result again: -- RESULT_DIRECTORY."),
+    "plan": (["plan"], "Say which calls a training would make, without data: -- WORKLOAD."),
     "similarity": (
         ["similarity"],
         "Hold recordings against one another: -- W --original DIR --generated DIR.",
@@ -35,6 +36,10 @@ for workload in WORKLOADS:
         f"generate-{workload}": (
             ["generate", workload],
             f"Make a data set of {workload}, or continue or repair it.",
+        ),
+        f"originals-{workload}": (
+            ["originals", workload],
+            f"Lay out the original {workload}'s names and sizes: real bytes, or -- --holes.",
         ),
         f"scale-{workload}": (
             ["scale", workload],

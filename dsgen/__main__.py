@@ -1,4 +1,4 @@
-"""`python -m dsgen`: generate, scale, verify and remove data sets, without engine and harness."""
+"""`python -m dsgen`: data sets without engine and harness: made, scaled, verified, removed."""
 
 import argparse
 import os
@@ -17,6 +17,7 @@ from dsgen.events import Emit, emit_json, notice
 from dsgen.remove import remove
 from dsgen.scale import MODES, scale_into
 from dsgen.size import echo_size, format_size
+from dsgen.stand_ins import HOLES_HELP, STAND_IN_SIZE_HELP, STAND_INS
 from dsgen.verify import check_sound, verify
 from dsgen.workloads import WORKLOADS, plan
 from dsgen.write import generate
@@ -57,7 +58,8 @@ def generate_into(
     emit: Emit,
 ) -> ExitCode:
     """Generate a data set in `directory`, saying first what it will be."""
-    check_capacity(size_bytes, directory)
+    if wanted.entropy != "holes":
+        check_capacity(size_bytes, directory)
     layout = plan(workload, size_bytes=size_bytes, seed=seed, wanted=wanted)
     emit(notice(f"asked for {echo_size(size_bytes)}"))
     beside = f", and {layout.sidecar_bytes:,} beside" if layout.sidecar_bytes else ""
@@ -87,7 +89,9 @@ def add_wanted(parser: argparse.ArgumentParser, format_flag: str) -> None:
     )
     parser.add_argument("--law", metavar="NAME", help="law of sizes; default: the workload's first")
     parser.add_argument(
-        "--entropy", metavar="NAME", help="natural (default), or incompressible: imseg and dlrm"
+        "--entropy",
+        metavar="NAME",
+        help="natural (default), incompressible (imseg, dlrm), or holes (not text, npz)",
     )
     parser.add_argument(
         "--compression", metavar="NAME", help="of dlrm npz: deflate (default) or stored"
@@ -113,6 +117,21 @@ def _generate(options: argparse.Namespace, emit: Emit) -> ExitCode:
         size_bytes=options.size,
         seed=options.seed,
         wanted=wanted_from(options),
+        processes=options.processes,
+        emit=emit,
+    )
+
+
+def _originals(options: argparse.Namespace, emit: Emit) -> ExitCode:
+    stand_in = STAND_INS[options.workload]
+    size_bytes = options.size or stand_in.bytes
+    emit(notice(stand_in.sentence(size_bytes)))
+    return generate_into(
+        options.workload,
+        options.output,
+        size_bytes=size_bytes,
+        seed=options.seed,
+        wanted=stand_in.filled(holes=options.holes),
         processes=options.processes,
         emit=emit,
     )
@@ -158,6 +177,13 @@ def _parser() -> argparse.ArgumentParser:
     add_wanted(make, "--format")
     make.add_argument("--seed", type=int, default=1, metavar="INT")
     make.set_defaults(run=_generate)
+    originals = verbs.add_parser("originals", help="lay out an original's names and sizes")
+    originals.add_argument("workload", choices=sorted(STAND_INS))
+    originals.add_argument("--output", type=Path, required=True, metavar="DIR")
+    originals.add_argument("--size", type=size_argument, metavar="SIZE", help=STAND_IN_SIZE_HELP)
+    originals.add_argument("--holes", action="store_true", help=HOLES_HELP)
+    originals.add_argument("--seed", type=int, default=1, metavar="INT", help="of the content")
+    originals.set_defaults(run=_originals)
     larger = verbs.add_parser("scale", help="enlarge a data set of yours, or continue or repair it")
     larger.add_argument("workload", choices=sorted(WORKLOADS))
     larger.add_argument("--input", type=Path, required=True, metavar="PATH")
@@ -172,9 +198,9 @@ def _parser() -> argparse.ArgumentParser:
     delete = verbs.add_parser("remove", help="delete one data set")
     delete.add_argument("directory", type=Path)
     delete.set_defaults(run=_remove, processes=1)
-    for verb in (make, larger, check):
+    for verb in (make, originals, larger, check):
         verb.add_argument("--processes", type=count_argument, default=available_processes())
-    for verb in (make, larger, check, delete):
+    for verb in (make, originals, larger, check, delete):
         verb.add_argument("--events", action="store_true", help="JSON lines on standard output")
     return parser
 

@@ -12,7 +12,7 @@ class Choices:
 
     Args:
         laws: of the sizes of files and samples.
-        entropies: how far the content can be reduced.
+        entropies: how far the content can be reduced; `holes` takes no place at all.
         compressions: what the files themselves do to their content.
         min_files: whether files can be shortened so that a small set has as many.
     """

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
+from dsgen.holes import HoleSink, holes_bytes
 from dsgen.journal import Written
 from dsgen.layout import Layout, PlannedFile, Segment
 from dsgen.manifest import Allocation
@@ -57,13 +58,13 @@ class Drawn:
     def begin(self, _: Path) -> None:
         """Keep nothing: the parameters say it all."""
 
-    def takes_room(self, _: Layout, __: PlannedFile) -> bool:
-        """Say that every file's do."""
-        return True
+    def takes_room(self, layout: Layout, _: PlannedFile) -> bool:
+        """Say that every file's do, unless they are holes."""
+        return not _is_holes(layout)
 
-    def sink(self, _: Layout) -> Sink:
+    def sink(self, layout: Layout) -> Sink:
         """Return a sink that writes."""
-        return SegmentSink()
+        return HoleSink(layout) if _is_holes(layout) else SegmentSink()
 
     def blocks(
         self, layout: Layout, file: PlannedFile, segment: int, digests: Mapping[int, int], /
@@ -75,6 +76,12 @@ class Drawn:
     def check(self, _: Layout, __: Iterable[Written]) -> None:
         """Look at nothing: there is nothing to compare with."""
 
-    def allocation(self, _: Layout, __: Path) -> Allocation:
-        """Return that they do: every byte was written, into files of our own."""
-        return Allocation(holes_bytes=0, shared_bytes=0)
+    def allocation(self, layout: Layout, directory: Path) -> Allocation:
+        """Return that they do, where every byte was written, into files of our own."""
+        holes = _is_holes(layout)
+        paths = [directory / file.path for file in layout.files] if holes else []
+        return Allocation(holes_bytes=holes_bytes(paths), shared_bytes=0)
+
+
+def _is_holes(layout: Layout) -> bool:
+    return layout.parameters.entropy == "holes"

@@ -6,8 +6,8 @@ from dsgen.clone import allocation_of
 from dsgen.damage import obstacle
 from dsgen.errors import DataSetError
 from dsgen.input import find_input, holds
-from dsgen.layout import COUNTED, Parameters, PlannedFile, Role
-from dsgen.manifest import MANIFEST_NAME, Manifest, ManifestFile, read_manifest
+from dsgen.layout import COUNTED, Layout, Parameters, PlannedFile, Role
+from dsgen.manifest import MANIFEST_NAME, Allocation, Manifest, ManifestFile, read_manifest
 from dsgen.source import Source, SourceFile
 
 
@@ -44,6 +44,22 @@ def described(directory: Path, workload: str) -> Manifest:
         allocation=allocation_of(found.root / file.path for file in source.files),
         files=tuple(map(unread, source.files)),
         links=(),
+        crc32c=None,
+    )
+
+
+def unwritten(layout: Layout) -> Manifest:
+    """Return the manifest that a data set will have, without what only its bytes tell."""
+    return Manifest(
+        parameters=layout.parameters,
+        data_bytes=layout.data_bytes,
+        sidecar_bytes=layout.sidecar_bytes,
+        samples_train=layout.samples("train"),
+        samples_eval=layout.samples("eval"),
+        entropy=None,
+        allocation=Allocation(holes_bytes=None, shared_bytes=None),
+        files=tuple(map(unread, layout.files)),
+        links=layout.links,
         crc32c=None,
     )
 

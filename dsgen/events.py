@@ -36,6 +36,11 @@ def data_set(path: str) -> dict[str, Any]:
     return {"kind": "data_set", "path": path}
 
 
+def plan(path: str) -> dict[str, Any]:
+    """Return the event that the rows of a planned run stand below `path`."""
+    return {"kind": "plan", "path": path}
+
+
 def result(path: str, exit_code: int) -> dict[str, Any]:
     """Return the event that a result stands at `path`; the run will end with `exit_code`."""
     return {"kind": "result", "path": path, "exit_code": exit_code}

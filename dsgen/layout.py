@@ -9,7 +9,7 @@ from typing import Any, Literal
 SEGMENT_BYTES = 64 * 2**20
 
 Role = Literal["train", "eval", "sidecar"]
-Entropy = Literal["natural", "incompressible"]
+Entropy = Literal["natural", "incompressible", "holes"]
 Compression = Literal["none", "deflate", "stored"]
 # Where the content comes from: drawn, or from files that were there before.
 Origin = Literal["generate", "copy", "augment", "clone"]

@@ -1,7 +1,7 @@
 """Segments reach the device: by several processes, those that describe the others last."""
 
 import resource
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -95,15 +95,16 @@ def blocks_of(
     layout: Layout,
     file: PlannedFile,
     segment: int,
-    known: Mapping[Task, int | None],
+    known: dict[Task, int | None],
 ) -> Blocks:
-    """Return the bytes of one segment; for a closing one, digests that are unknown are made."""
+    """Return the bytes of one segment; for a closing one, `known` gets digests that it lacks."""
     digests: dict[int, int] = {}
     if segment in file.closing:
         for other in set(range(file.segment_count)) - file.closing:
             digest = known.get((file.index, other))
             if digest is None:
                 digest = _digest(content.blocks(layout, file, other, {}))
+                known[file.index, other] = digest
             digests[other] = digest
     return content.blocks(layout, file, segment, digests)
 

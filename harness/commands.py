@@ -11,8 +11,9 @@ from dsgen.__main__ import main as dsgen_main
 from dsgen.command import CONTINUES, OneLineParser, exit_codes, run_command
 from dsgen.directory import check_capacity
 from dsgen.errors import ExitCode
-from dsgen.events import data_set, emit_json
+from dsgen.events import data_set, emit_json, plan
 from dsgen.scale import MODES
+from dsgen.stand_ins import HOLES_HELP, STAND_INS
 from dsgen.workloads import WORKLOADS
 from harness.compare.command import add_compare
 from harness.config import Config, flag_path, resolve
@@ -27,6 +28,7 @@ from harness.engine.choose import choose_engine
 from harness.engine.client import connect
 from harness.fidelity import add_similarity_verb
 from harness.flags import add_flags, add_options
+from harness.plan.record import write_plan
 from harness.progress import Progress
 from harness.repeats import train_repeatedly
 from harness.report.writer import render_report
@@ -34,6 +36,7 @@ from harness.run import generate
 from harness.scaling import layout_line, plan_scaling, scale, scaling_lines
 from harness.selftest.command import run_selftest
 from harness.setting import Setting
+from harness.stand_ins import choose_stand_in
 from harness.system import system_facts
 from harness.target import Target, inspect_target, target_lines
 from harness.trace.command import add_trace_verb
@@ -70,7 +73,7 @@ def _work(steps: Sequence[str], options: argparse.Namespace, command: tuple[str,
     config, notices = keep_apart(config, data)
     if "train" in steps and config.checkpoint is not None:
         inspect_target(config.checkpoint)
-    if data.manifest is None:
+    if data.manifest is None and config.entropy != "holes":
         check_capacity(config.size_bytes, config.data)
     with _progress(config) as progress:
         if "train" in steps:
@@ -86,6 +89,26 @@ def _work(steps: Sequence[str], options: argparse.Namespace, command: tuple[str,
         if "train" in steps:
             return train_repeatedly(setting, data)
         progress.end(data_set(str(data.directory)))
+    return ExitCode.DONE
+
+
+def _originals(options: argparse.Namespace, command: tuple[str, ...]) -> ExitCode:
+    """Lay out a stand-in of the original as a configured data set, which training finds."""
+    _say(choose_stand_in(options))
+    return _work(("generate",), options, command)
+
+
+def _plan(options: argparse.Namespace, _: tuple[str, ...]) -> ExitCode:
+    """Say which calls a training would make, without making them."""
+    config = resolve(options.workload, options, Path.cwd())
+    inspect_target(config.results)
+    data = find_data_set(config)
+    config, notices = keep_apart(config, data)
+    with _progress(config) as progress:
+        for line in [*data_lines(config, data), *training_lines(config, data), *notices]:
+            progress.say(line)
+        if not config.dry_run:
+            progress.end(plan(str(write_plan(config, data))))
     return ExitCode.DONE
 
 
@@ -209,6 +232,15 @@ def _parser() -> argparse.ArgumentParser:
         work.add_argument("workload", choices=READINGS if "train" in steps else WORKLOADS)
         add_flags(work)
         work.set_defaults(run=partial(_work, steps))
+    originals = verbs.add_parser("originals", help="lay out an original's names and sizes")
+    originals.add_argument("workload", choices=STAND_INS)
+    originals.add_argument("--holes", action="store_true", help=HOLES_HELP)
+    add_flags(originals)
+    originals.set_defaults(run=_originals)
+    calls = verbs.add_parser("plan", help="say which calls a training would make, without data")
+    calls.add_argument("workload", choices=READINGS)
+    add_flags(calls)
+    calls.set_defaults(run=_plan)
     larger = verbs.add_parser("scale", help="enlarge a data set of yours")
     larger.add_argument("workload", choices=WORKLOADS)
     larger.add_argument("--input", required=True, metavar="PATH", help="your data set; only read")

@@ -6,10 +6,10 @@ from pathlib import Path
 import google_crc32c
 import msgspec
 
-from dsgen.described import manifest_of, unread
+from dsgen.described import manifest_of, unwritten
 from dsgen.input import holds
 from dsgen.layout import COUNTED, Layout
-from dsgen.manifest import MANIFEST_NAME, Allocation, Manifest, read_manifest
+from dsgen.manifest import MANIFEST_NAME, Manifest, read_manifest
 from dsgen.size import echo_size, format_size, parse_size
 from dsgen.workloads import WORKLOADS, plan
 from harness.config import Config, checkpoint_below
@@ -41,19 +41,7 @@ def planned(config: Config) -> Layout:
 
 def planned_manifest(config: Config) -> Manifest:
     """Return the manifest that the configured data set will have, without what only bytes tell."""
-    layout = planned(config)
-    return Manifest(
-        parameters=layout.parameters,
-        data_bytes=layout.data_bytes,
-        sidecar_bytes=layout.sidecar_bytes,
-        samples_train=layout.samples("train"),
-        samples_eval=layout.samples("eval"),
-        entropy=None,
-        allocation=Allocation(holes_bytes=None, shared_bytes=None),
-        files=tuple(map(unread, layout.files)),
-        links=layout.links,
-        crc32c=None,
-    )
+    return unwritten(planned(config))
 
 
 def data_set_directory(config: Config) -> Path:
@@ -196,7 +184,12 @@ def content_crc32c(manifest: Manifest) -> str | None:
 
 
 def sharing_notices(manifest: Manifest) -> list[str]:
-    """Return what is to be said of data that shares its place on the device with other files."""
+    """Return what is to be said of data that has no place, or not its own, on the device."""
+    if manifest.parameters.entropy == "holes":
+        return [
+            "The data set is made of holes: it is for the calls alone that reading takes, and no "
+            "storage is tested by it."
+        ]
     shared_bytes = manifest.allocation.shared_bytes
     is_clone = manifest.parameters.origin == "clone"
     if not is_clone and not shared_bytes:

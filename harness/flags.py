@@ -14,7 +14,7 @@ _FLAGS: Final[dict[str, tuple[str | None, str]]] = {
     "size": ("SIZE", "of the data set: 16GB, 16GiB or bytes"),
     "format": ("NAME", "of dlrm's files: text, npz or bin"),
     "law": ("NAME", "of the sizes of the files"),
-    "entropy": ("NAME", "natural, or incompressible for arrays that reduce data"),
+    "entropy": ("NAME", "natural, incompressible for arrays that reduce data, or holes"),
     "compression": ("NAME", "of dlrm npz: deflate or stored"),
     "min_files": ("N", "of bert: shorten files so that there are as many"),
     "loader": ("native|tfdata", "of bert: reads as tf.data does, or is tf.data"),

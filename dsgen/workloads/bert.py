@@ -6,11 +6,13 @@ are twice the mean, so that every size and offset is known before a byte is writ
 
 Source of the counts: the README of the generator that this one replaces (`documented`), and the
 original's 156.77 million records in 500 files with 2,496.9 bytes each (`original`;
-argonne-lcf/dlio_benchmark, configs/workload/bert.yaml).
+argonne-lcf/dlio_benchmark, configs/workload/bert.yaml). Source of the sizes of `original-mean`:
+README of discslab-dl-bench/mlcomns_bert.
 """
 
 import itertools
 from collections.abc import Generator, Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -21,10 +23,16 @@ from dsgen.errors import UsageError
 from dsgen.layout import SEGMENT_BYTES, Layout, Parameters, PlannedFile, even_starts
 from dsgen.seed import below, named_words
 from dsgen.workloads import bert_records
-from dsgen.workloads.bert_records import MEAN_BYTES
+from dsgen.workloads.bert_records import MEAN_BYTES, record_count, sparse_record_count
 
 FORMAT_VERSION: Final = 1
-FORMATS: Final = {"tfrecord": Choices(laws=("documented", "original"), min_files=True)}
+FORMATS: Final = {
+    "tfrecord": Choices(
+        laws=("documented", "original", "original-mean"),
+        entropies=("natural", "holes"),
+        min_files=True,
+    )
+}
 
 # Instances of one file.
 _DOCUMENTED = range(195_754, 260_462)
@@ -33,6 +41,11 @@ _ORIGINAL = 313_532
 FILES_IN_NAME: Final = 500
 _EVALUATION_RECORDS = 10_000
 _TRAINING_PER_EVALUATION = 10
+
+# Of the original two parts and eval_10k are known; the other parts share what is left evenly.
+ORIGINAL_BYTES: Final = 391_434_110_129
+_KNOWN_BYTES: Final = {0: 514_241_279, 499: 898_392_312}
+_EVALUATION_BYTES: Final = 25_382_591
 
 # Whole pairs, and whole blocks of 4 KiB, which direct writing wants: 64 records have 39 of them.
 _SEGMENT_RECORDS = SEGMENT_BYTES // MEAN_BYTES // 64 * 64
@@ -44,18 +57,22 @@ def plan(parameters: Parameters) -> Layout:
     Raises:
         UsageError: fewer records than files are wanted.
     """
-    records = -(-parameters.size_requested_bytes // MEAN_BYTES)
+    records = _records_for(parameters.size_requested_bytes)
     if records < parameters.min_files:
         what = f"{parameters.min_files:,} files need as many records"
         then = "ask for fewer files, or for a larger size"
         raise UsageError(what, where=f"{records:,} records have the size", then=then)
-    counts = _records_of_files(records, parameters)
-    of = max(len(counts), FILES_IN_NAME)
-    files = [
-        _file(index, f"part-{index:05d}-of-{of:05d}", count) for index, count in enumerate(counts)
-    ]
+    sizes = _bytes_of_files(parameters)
+    of = max(len(sizes), FILES_IN_NAME)
+    names = [f"part-{index:05d}-of-{of:05d}" for index in range(len(sizes))]
     evaluation = max(1, min(_EVALUATION_RECORDS, records // _TRAINING_PER_EVALUATION))
-    files.append(_file(len(files), "eval_10k", evaluation, evaluates=True))
+    original = parameters.law == "original-mean"
+    sizes.append(_EVALUATION_BYTES if original else evaluation * MEAN_BYTES)
+    sparse = parameters.entropy == "holes"
+    files = [
+        _file(index, path, size_bytes, evaluates=index == len(names), sparse=sparse)
+        for index, (path, size_bytes) in enumerate(zip([*names, "eval_10k"], sizes, strict=True))
+    ]
     return Layout(parameters=parameters, files=tuple(files))
 
 
@@ -63,45 +80,70 @@ def blocks(
     layout: Layout, file: PlannedFile, segment: int, _: Mapping[int, int], /
 ) -> Generator[NDArray[np.uint8], None, None]:
     """Return the bytes of one segment: whole records, shuffled."""
-    return bert_records.blocks(file, file.segment(segment), layout.parameters.seed)
+    sparse = layout.parameters.entropy == "holes"
+    drawn = bert_records.sparse_blocks if sparse else bert_records.blocks
+    return drawn(file, file.segment(segment), layout.parameters.seed)
 
 
-def _file(index: int, path: str, records: int, *, evaluates: bool = False) -> PlannedFile:
-    return PlannedFile(
+def _file(index: int, path: str, size_bytes: int, *, evaluates: bool, sparse: bool) -> PlannedFile:
+    records = record_count(size_bytes)
+    # The last segment ends with the longer record, and has others before it.
+    even_bytes = size_bytes if size_bytes % MEAN_BYTES == 0 else (records - 2) * MEAN_BYTES
+    file = PlannedFile(
         index=index,
         path=path,
         role="eval" if evaluates else "train",
         file_class="record",
-        bytes=records * MEAN_BYTES,
+        bytes=size_bytes,
         samples=records,
         shape=(records,),
         key=index,
-        starts=even_starts(records * MEAN_BYTES, _SEGMENT_RECORDS * MEAN_BYTES),
+        starts=even_starts(even_bytes, _SEGMENT_RECORDS * MEAN_BYTES),
         counts=not evaluates,
     )
+    if not sparse:
+        return file
+    records = sparse_record_count(map(file.segment, range(file.segment_count)))
+    return replace(file, samples=records, shape=(records,))
 
 
-def _records_of_files(records: int, parameters: Parameters) -> list[int]:
-    """Return how many records each file has; the last one takes what is left."""
-    counts, left = [], records
-    for count in _law(parameters):
-        counts.append(min(count, left))
-        left -= counts[-1]
-        if not left:
+def _bytes_of_files(parameters: Parameters) -> list[int]:
+    """Return the size of each file; the last one has as many records as are missing."""
+    sizes, left = [], parameters.size_requested_bytes
+    for size_bytes in _law(parameters):
+        sizes.append(min(size_bytes, _records_for(left) * MEAN_BYTES))
+        left -= sizes[-1]
+        if left <= 0:
             break
-    if len(counts) >= parameters.min_files:
-        return counts
+    if len(sizes) >= parameters.min_files:
+        return sizes
     # Shorter files, but in the proportions that as many files of the law have.
-    files = parameters.min_files
-    shares = list(itertools.accumulate(itertools.islice(_law(parameters), files), initial=0))
+    files, records = parameters.min_files, _records_for(parameters.size_requested_bytes)
+    counts = (size_bytes // MEAN_BYTES for size_bytes in _law(parameters))
+    shares = list(itertools.accumulate(itertools.islice(counts, files), initial=0))
     bounds = [index + (records - files) * share // shares[-1] for index, share in enumerate(shares)]
-    return [end - start for start, end in itertools.pairwise(bounds)]
+    return [(end - start) * MEAN_BYTES for start, end in itertools.pairwise(bounds)]
+
+
+def _records_for(size_bytes: int) -> int:
+    return -(-size_bytes // MEAN_BYTES)
 
 
 def _law(parameters: Parameters) -> Iterator[int]:
-    """Yield the endless numbers of records of full files."""
+    """Yield the endless sizes of full files."""
     if parameters.law == "original":
-        yield from itertools.repeat(_ORIGINAL)
+        yield from itertools.repeat(_ORIGINAL * MEAN_BYTES)
+    if parameters.law == "original-mean":
+        yield from itertools.cycle(_original_sizes())
     words = named_words("bert-instances", parameters.seed)
     while True:
-        yield _DOCUMENTED[below(words, len(_DOCUMENTED))]
+        yield _DOCUMENTED[below(words, len(_DOCUMENTED))] * MEAN_BYTES
+
+
+def _original_sizes() -> list[int]:
+    """Return the sizes of the original's parts: those that are known, and a mean of the others."""
+    others = FILES_IN_NAME - len(_KNOWN_BYTES)
+    mean_bytes, rest = divmod(ORIGINAL_BYTES - sum(_KNOWN_BYTES.values()), others)
+    # What the mean leaves is a byte more in the first of them.
+    sizes = itertools.chain(itertools.repeat(mean_bytes + 1, rest), itertools.repeat(mean_bytes))
+    return [_KNOWN_BYTES.get(index) or next(sizes) for index in range(FILES_IN_NAME)]

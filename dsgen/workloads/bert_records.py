@@ -9,7 +9,7 @@ Source of the features: run_pretraining.py of discslab-dl-bench/mlcomns_bert, li
 """
 
 import itertools
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -18,6 +18,7 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
+from dsgen.holes import crc32c_of_zeros, zeros
 from dsgen.layout import PlannedFile, Segment
 from dsgen.seed import permutation, segment_words
 from dsgen.tfrecord import (
@@ -56,6 +57,8 @@ _FEWEST_TOKENS, _TOKEN_STEP, _SKELETONS = 16, 2, 221
 _MIDDLE = _SKELETONS // 2
 # Of the words of short records; their partners have what completes their length, 1 to 7 %.
 _RARE_PERCENT = 5
+# A feature that fills up a record takes 17 bytes beside its values.
+_FEWEST_FILLED = 32
 # Records that are filled and shuffled together: enough for numpy, few enough for the caches.
 _BATCH_RECORDS = 13_440
 
@@ -90,10 +93,118 @@ class Skeleton:
 def blocks(
     file: PlannedFile, segment: Segment, seed: int
 ) -> Generator[NDArray[np.uint8], None, None]:
-    """Yield one segment's records, a block of mixed lengths at a time."""
+    """Yield one segment's records, a block of mixed lengths at a time.
+
+    Where it is no multiple of the mean, the last record is longer.
+    """
     words = segment_words("bert", seed, file.index, segment.index)
-    for records in _batches(segment.bytes // MEAN_BYTES):
-        yield _shuffled(words, records)
+    records, last_bytes = _records_and_rest(segment.bytes)
+    for batch in _batches(records):
+        yield _shuffled(words, batch)
+    if last_bytes:
+        yield _longer(_shuffled(words, 1), last_bytes)
+
+
+def framed_blocks(
+    file: PlannedFile, segment: Segment, seed: int
+) -> Generator[NDArray[np.uint8], None, None]:
+    """Yield what `blocks` yields with zeros in the place of all data: its records' lengths alone.
+
+    Those who follow records and look at nothing else get them fifty times as fast.
+    """
+    words = segment_words("bert", seed, file.index, segment.index)
+    records, last_bytes = _records_and_rest(segment.bytes)
+    for batch in _batches(records):
+        kinds = _draw_kinds(words, batch)
+        counts = np.bincount(kinds, minlength=_SKELETONS)
+        for kind, count in enumerate(counts):
+            words.random_raw(_words_of_halves(int(count), _halves_of(skeleton(kind))))
+        lengths = [len(skeleton(kind).row) for kind in np.repeat(range(_SKELETONS), counts)]
+        framed = b"".join(_empty_record(lengths[index]) for index in permutation(words, batch))
+        yield np.frombuffer(framed, dtype=np.uint8)
+    if last_bytes:
+        yield np.frombuffer(_empty_record(last_bytes), dtype=np.uint8)
+
+
+@cache
+def _empty_record(size_bytes: int) -> bytes:
+    data = bytes(size_bytes - HEADER_BYTES - FOOTER_BYTES)
+    footer = masked(np.array([google_crc32c.value(data)], dtype=np.uint32))
+    return frame_header(len(data)) + data + footer.astype("<u4").tobytes()
+
+
+def sparse_blocks(
+    file: PlannedFile, segment: Segment, seed: int
+) -> Generator[NDArray[np.uint8], None, None]:
+    """Yield one segment of a file of holes: a file's first records, then one of zeros a segment.
+
+    The published runs read less of any file than its first records are.
+    """
+    left_bytes = segment.bytes
+    if _first_records(segment):
+        first = next(blocks(file, segment, seed))
+        yield first
+        left_bytes -= first.size
+    if left_bytes:
+        data_bytes = left_bytes - HEADER_BYTES - FOOTER_BYTES
+        yield np.frombuffer(frame_header(data_bytes), dtype=np.uint8)
+        yield from zeros(data_bytes)
+        crc = masked(np.array([crc32c_of_zeros(data_bytes)], dtype=np.uint32))
+        yield crc.astype("<u4").view(np.uint8)
+
+
+def record_count(size_bytes: int) -> int:
+    """Return how many records of mean length, but for a longer last one, have a size.
+
+    >>> record_count(3 * MEAN_BYTES), record_count(3 * MEAN_BYTES + 1)
+    (3, 2)
+    """
+    records, last_bytes = _records_and_rest(size_bytes)
+    return records + (last_bytes > 0)
+
+
+def sparse_record_count(segments: Iterable[Segment]) -> int:
+    """Return how many records `sparse_blocks` makes of the segments of a file."""
+    return sum(
+        _first_records(segment) + (_first_records(segment) * MEAN_BYTES < segment.bytes)
+        for segment in segments
+    )
+
+
+def _first_records(segment: Segment) -> int:
+    return min(_BATCH_RECORDS, _records_and_rest(segment.bytes)[0]) if segment.index == 0 else 0
+
+
+def _records_and_rest(size_bytes: int) -> tuple[int, int]:
+    """Return how many records of mean length there are, and the bytes of a longer last one."""
+    records, rest = divmod(size_bytes, MEAN_BYTES)
+    if not rest:
+        return records, 0
+    more = 1 if rest >= _FEWEST_FILLED else 2
+    return records - more, more * MEAN_BYTES + rest
+
+
+def _longer(row: NDArray[np.uint8], size_bytes: int) -> NDArray[np.uint8]:
+    """Return a record with one feature more, or two, that no parser asks for, and so of a size."""
+    data = row[HEADER_BYTES:-FOOTER_BYTES].tobytes()
+    body = data[len(data) - _body_bytes(len(data)) :]
+    wanted = size_bytes - HEADER_BYTES - FOOTER_BYTES
+    # Where its length takes a byte more, a size is out of reach for one feature; two reach it.
+    for others in (b"", feature("filler_2", "int64", bytes(1))):
+        for values in range(wanted - len(data) - len(others), 0, -1):
+            made = example([body, others, feature("filler", "int64", bytes(values))])
+            if len(made) == wanted:
+                footer = masked(np.array([google_crc32c.value(made)], dtype=np.uint32))
+                framed = frame_header(len(made)) + made + footer.astype("<u4").tobytes()
+                return np.frombuffer(framed, dtype=np.uint8)
+            if len(made) < wanted:
+                break
+    raise AssertionError(f"no record of {size_bytes} bytes")
+
+
+def _body_bytes(data_bytes: int) -> int:
+    """Return the length of an Example's features, from its own."""
+    return next(n for n in range(data_bytes, 0, -1) if len(example([bytes(n)])) == data_bytes)
 
 
 def _batches(records: int) -> Iterator[int]:
@@ -122,7 +233,7 @@ def _fill(shape: Skeleton, words: np.random.SFC64, count: int) -> NDArray[np.uin
     """Return `count` records of one skeleton, (count, bytes of a record)."""
     rows = np.tile(shape.row, (count, 1))
     used, masks = len(shape.slots), len(shape.strata)
-    drawn = _halves(words, count, used + len(shape.rare) + masks + 1)
+    drawn = _halves(words, count, _halves_of(shape))
     ids = _word_table()[drawn[:, :used]]
     for first, start, length in shape.runs:
         rows[:, first : first + 2 * length] = _bytes(ids[:, start : start + length])
@@ -145,8 +256,17 @@ def _fill(shape: Skeleton, words: np.random.SFC64, count: int) -> NDArray[np.uin
 
 def _halves(words: np.random.SFC64, count: int, each: int) -> NDArray[np.uint16]:
     """Return random 16-bit numbers, (count, each)."""
-    raw = words.random_raw(-(-count * each // 4)).astype("<u8", copy=False)
+    raw = words.random_raw(_words_of_halves(count, each)).astype("<u8", copy=False)
     return raw.view("<u2")[: count * each].reshape(count, each)
+
+
+def _words_of_halves(count: int, each: int) -> int:
+    return -(-count * each // 4)
+
+
+def _halves_of(shape: Skeleton) -> int:
+    """Return how many random numbers a record takes: for its words, its masks and its label."""
+    return len(shape.slots) + len(shape.rare) + len(shape.strata) + 1
 
 
 def _bytes(values: NDArray[np.uint16]) -> NDArray[np.uint8]:

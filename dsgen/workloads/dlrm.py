@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsgen.choices import Choices
+from dsgen.holes import zeros
 from dsgen.layout import Layout, Link, Parameters, PlannedFile
 from dsgen.workloads import dlrm_bin, dlrm_counts, dlrm_npz, dlrm_text
 
@@ -23,7 +24,7 @@ FORMATS: Final = {
         entropies=("natural", "incompressible"),
         compressions=("deflate", "stored"),
     ),
-    "bin": Choices(laws=_LAWS, entropies=("natural", "incompressible")),
+    "bin": Choices(laws=_LAWS, entropies=("natural", "incompressible", "holes")),
 }
 
 
@@ -50,6 +51,8 @@ def blocks(
     natural = wanted.entropy == "natural"
     if wanted.format == "text":
         return dlrm_text.blocks(file, segment, wanted.seed, natural=natural)
+    if wanted.entropy == "holes":  # a row of zeros is a valid one
+        return zeros(file.segment(segment).bytes)
     if wanted.format == "bin":
         return dlrm_bin.blocks(file, segment, wanted.seed, natural=natural)
     return dlrm_npz.blocks(layout, file, segment, digests)

@@ -16,9 +16,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from dsgen import holes
 from dsgen.choices import Choices
 from dsgen.layout import Layout, Parameters, PlannedFile, Role, even_starts
-from dsgen.npy import HEADER_BYTES
+from dsgen.npy import HEADER_BYTES, npy_header
 from dsgen.seed import below, named_words, permutation
 from dsgen.workloads import imseg_voxels
 
@@ -27,7 +28,8 @@ Shape = tuple[int, int, int]
 FORMAT_VERSION: Final = 1
 FORMATS: Final = {
     "npy": Choices(
-        laws=("kits19", "original", "uniform", "small"), entropies=("natural", "incompressible")
+        laws=("kits19", "original", "uniform", "small"),
+        entropies=("natural", "incompressible", "holes"),
     )
 }
 
@@ -52,9 +54,9 @@ def plan(parameters: Parameters) -> Layout:
     files: list[PlannedFile] = []
     total_bytes = 0
     for case in cases(parameters.law, parameters.seed):
-        pair = _pair(case, first_index=len(files))
-        files += pair
-        total_bytes += sum(file.bytes for file in pair)
+        both = pair(case, first_index=len(files))
+        files += both
+        total_bytes += sum(file.bytes for file in both)
         if total_bytes >= parameters.size_requested_bytes:
             break
     return Layout(parameters=parameters, files=tuple(files))
@@ -64,6 +66,9 @@ def blocks(
     layout: Layout, file: PlannedFile, segment: int, _: Mapping[int, int], /
 ) -> Generator[NDArray[np.uint8], None, None]:
     """Return the bytes of one segment of a volume or of a mask."""
+    if layout.parameters.entropy == "holes":
+        descr = "<f4" if file.file_class == "x" else "|u1"
+        return holes.after(npy_header(descr, file.shape), file.segment(segment))
     seed, natural = layout.parameters.seed, layout.parameters.entropy == "natural"
     if file.file_class == "x":
         return imseg_voxels.volume_blocks(file, file.segment(segment), seed, natural=natural)
@@ -97,7 +102,8 @@ def originals() -> tuple[Case, ...]:
     )
 
 
-def _pair(case: Case, *, first_index: int) -> tuple[PlannedFile, PlannedFile]:
+def pair(case: Case, *, first_index: int) -> tuple[PlannedFile, PlannedFile]:
+    """Return the image and the label of a case, the first with this index in its layout."""
     depth, height, width = case.shape
     voxels = depth * height * width
 

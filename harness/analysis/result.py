@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from dsgen.errors import ExitCode
+from harness.analysis.allocation import holes_reason
 from harness.analysis.causes import find_causes
 from harness.analysis.ceiling import Ceiling, no_ceiling
 from harness.analysis.cost import RecordingCost, recording_cost
@@ -210,6 +211,7 @@ def _case(
         ),
         self_check=check,
         few_steps=few_steps(epochs, read_ahead=_read_ahead(facts.config)),
+        holes=holes_reason(facts.dataset),
         machine=machine_use(recording.worker.machine, epochs),
         ceiling=facts.ceiling or no_ceiling("not measured"),
         fed=_fed(epochs, demand, facts),

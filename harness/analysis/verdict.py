@@ -61,7 +61,8 @@ class Case:
 
     `profile` names the accelerators, which are `emulated` or compute; `cache` is the setting,
     `client` what was proven of it. `fed` is how many accelerators the measured bandwidth would
-    feed, None where no estimate can be made. `few_steps` is what is to be said of short epochs.
+    feed, None where no estimate can be made. `few_steps` is what is to be said of short epochs,
+    `holes` why the files are not on the storage, if so.
     """
 
     status: Status
@@ -80,6 +81,7 @@ class Case:
     fed: int | None
     out_of_memory: bool
     few_steps: str | None = None
+    holes: str | None = None
 
     @property
     def feeds(self) -> str:
@@ -115,6 +117,8 @@ def _withhold(case: Case) -> _Finding | None:
         return "withheld", "memory", "No verdict: the run needs more memory than it was given."
     elif case.status != "ok":
         reason = f"the run {'failed' if case.status == 'failed' else 'was interrupted'}"
+    elif case.holes is not None:
+        reason = case.holes
     elif case.demand.mean_declared_ns == 0:
         bandwidth = rate(case.metrics.bandwidth_bytes_per_s.value)
         reason = (

@@ -241,16 +241,20 @@ class CheckpointWriter:
             PathError: the directory is not writable or full; what was begun is removed.
         """
         try:
-            descriptor = calls.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            try:
-                self._write_all(calls, descriptor)
-                calls.fsync(descriptor, self._file)
-            finally:
-                calls.close(descriptor, self._file)
+            self.save(calls)
             self._rename()
         except BaseException:
             Path(self._file.path).unlink(missing_ok=True)
             raise
+
+    def save(self, calls: DataCalls) -> None:
+        """Write the file under its temporary name, and flush it."""
+        descriptor = calls.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        try:
+            self._write_all(calls, descriptor)
+            calls.fsync(descriptor, self._file)
+        finally:
+            calls.close(descriptor, self._file)
 
     def _write_all(self, calls: DataCalls, descriptor: int) -> None:
         offset = 0

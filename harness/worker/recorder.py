@@ -11,18 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.worker.clock import ThreadClock
-from harness.worker.record import ROW, FileClass, Op, Phase
+from harness.worker.record import PACKED_ROW, ROW, FileClass, Op, Phase
 from harness.worker.whereabouts import NO_FILE, WHERE, Place, Post
 
 Role = Literal["train", "eval", "sidecar", "checkpoint"]
 
-_ROW = struct.Struct("<qqqqqqIIIHHBBBB")
 # Per call what a row has no room for: the thread's CPU clock at both ends, the run-queue delay
 # between them, and the CPU of brief calls, which have no mark, since the mark before.
 MARK = np.dtype([(f"{name}_ns", "<i8") for name in ("t0", "t1", "cpu0", "cpu1", "queue", "brief")])
 _MARK = struct.Struct("<qqqqqq")
-_ROW_BYTES, _MARK_BYTES = _ROW.size, _MARK.size
-_pack_row, _pack_mark, _pack_where = _ROW.pack_into, _MARK.pack_into, WHERE.pack_into
+_ROW_BYTES, _MARK_BYTES = PACKED_ROW.size, _MARK.size
+_pack_row, _pack_mark, _pack_where = PACKED_ROW.pack_into, _MARK.pack_into, WHERE.pack_into
 _monotonic_ns, _thread_time_ns = time.monotonic_ns, time.thread_time_ns
 # What is off its processor for less than this has not waited for a core: to be taken from it and
 # to get it back takes longer. So schedstat, dearer than both clocks, is only asked after more: what
@@ -85,7 +84,7 @@ class Recorder:
         self._brief_ns = 0  # CPU of brief calls since the last mark
         self._rank = rank
         self._loader = loader
-        self._rows = bytearray(rows * _ROW.size) if memory is None else memory
+        self._rows = bytearray(rows * PACKED_ROW.size) if memory is None else memory
         if rows:  # every page is written now
             np.frombuffer(self._rows, np.uint8)[:: mmap.PAGESIZE] = 0
         # A product, unlike bytearray(n), does so as well.

@@ -57,7 +57,7 @@ def run_training(spec: WorkerSpec, emit: Emit) -> None:
     data_dir, out_dir = Path(spec.data_dir), Path(spec.out_dir)
     with held(data_dir):
         reading = plan(spec, manifest_of(data_dir, spec.workload))
-        checkpoint = _checkpoint(spec, reading)
+        checkpoint = checkpoint_of(spec, reading)
         calls = checkpoint.calls(0) if checkpoint else 0
         check_devices(spec)
         check_descriptors(spec, reading)
@@ -79,7 +79,7 @@ def check_need(spec: WorkerSpec, reading: Reading) -> int:
     Raises:
         MemoryShortError: it does not fit into the spec's limit.
     """
-    checkpoint = _checkpoint(spec, reading)
+    checkpoint = checkpoint_of(spec, reading)
     calls = checkpoint.calls(0) if checkpoint else 0
     if spec.memory_bytes is not None:
         check_memory(spec, reading, checkpoint_calls=calls, limit_bytes=spec.memory_bytes)
@@ -93,7 +93,7 @@ def recording_bytes(spec: WorkerSpec, manifest: Manifest) -> int:
         UsageError, DataSetError: as `plan` does.
     """
     reading = plan(spec, manifest)
-    checkpoint = _checkpoint(spec, reading)
+    checkpoint = checkpoint_of(spec, reading)
     calls = checkpoint.calls(0) if checkpoint else 0
     return record_disk_bytes(spec, reading, checkpoint_calls=calls)
 
@@ -267,7 +267,8 @@ def _make_directories(out_dir: Path) -> None:
         raise PathError("holds another recording", where=str(out_dir), then="name an empty one")
 
 
-def _checkpoint(spec: WorkerSpec, reading: Reading) -> Checkpoint | None:
+def checkpoint_of(spec: WorkerSpec, reading: Reading) -> Checkpoint | None:
+    """Return the checkpoint that a run writes, None where it writes none."""
     if spec.checkpoint_dir is None or not reading.computes:
         return None
     kind = KINDS[spec.workload]

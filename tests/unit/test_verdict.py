@@ -22,6 +22,22 @@ def test_storage_that_keeps_up_passes():
     assert verdict.sentence.startswith("Storage feeds 8 x v100: AU 99 % against 90 %, at 792 MB/s.")
 
 
+@pytest.mark.parametrize("load_ms", [1, 50])
+def test_nothing_is_said_of_storage_that_has_only_holes(load_ms):
+    dataset = {"bytes": 100, "allocation": {"holes_bytes": 99, "shared_bytes": 0}}
+    recording = record(plan(8, 3, load_ms=load_ms, bytes_per_step=10_000_000))
+    verdict = verdict_of(recording, dataset=dataset)
+    assert (verdict.outcome, verdict.limit) == ("withheld", "undecided")
+    assert "99 % of the data set is holes" in verdict.sentence
+
+
+@pytest.mark.parametrize("holes_bytes", [None, 0, 1])
+def test_a_hole_in_a_hundred_bytes_is_no_reason_to_say_nothing(holes_bytes):
+    dataset = {"bytes": 100, "allocation": {"holes_bytes": holes_bytes, "shared_bytes": 0}}
+    recording = record(plan(8, 3, load_ms=1, bytes_per_step=10_000_000))
+    assert verdict_of(recording, dataset=dataset).outcome == "pass"
+
+
 def test_slow_storage_is_named():
     verdict = verdict_of(record(plan(8, 3, split={"storage": 0.9, "io_cpu": 0.1})))
     assert (verdict.outcome, verdict.limit) == ("fail", "storage")

@@ -1,0 +1,205 @@
+"""How alike planned runs are over the original's sizes and over those of a generated data set.
+
+For each seed the rows of a run are planned over a stand-in of the original, and over data sets of
+the laws that are compared; no data is written or read. Printed: L of each law against the original
+over all pairs of different seeds, the floor of the original against itself over the same pairs,
+half the width of the jackknife's interval, and the components. Asserts nothing.
+
+Usage: python benchmarks/similarity.py imseg --size 200GiB --laws kits19,uniform [--seeds 3]
+       [--equal-counts] [--drawn-original] [--output FILE.json]
+
+imseg also has laws that are no data set's, as controls: lognormal and normal, fitted to the sizes
+of the original's cases, and constant, their mean. --equal-counts gives each data set as many
+training and evaluation cases as the original has at this size. --drawn-original takes, below the
+original's own size, other ones of its cases for each seed instead of its first ones: then the floor
+says how alike two choices from the original are. imseg is planned as the published
+runs were (8 ranks, batch 4, 20 epochs, evaluation from 10 every 2), bert and dlrm as by default.
+"""
+
+import argparse
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from dsgen.described import unwritten
+from dsgen.layout import Layout
+from dsgen.npy import HEADER_BYTES
+from dsgen.seed import named_words, permutation
+from dsgen.stand_ins import STAND_INS
+from dsgen.workloads.imseg import Case, cases, originals, pair
+from harness.analysis.recording import DataFile
+from harness.config import Config, resolve
+from harness.dataset import planned
+from harness.flags import add_flags
+from harness.plan.content import InLayout
+from harness.plan.rows import plan_rows
+from harness.similarity.digest import digest_of
+from harness.similarity.pattern import Pattern
+from harness.similarity.score import Side
+from harness.similarity.series import Fidelity, compare_runs
+from harness.training import worker_spec
+from harness.worker.record import ROW
+from harness.worker.training import plan
+
+_PRESETS: Final = {"imseg": "published", "bert": "default", "dlrm": "default"}
+# Nothing is there, and nothing will be.
+_NOWHERE: Final = Path("/nowhere")
+# Of the original's pairs of files: the lognormal's median and sigma, mean and deviation.
+_MEDIAN_BYTES, _SIGMA = 131.31e6, 0.4797
+_MEAN_BYTES, _DEVIATION_BYTES = 146_600_628, 68_341_808
+_DRAWN = "drawn"
+_LEAST_BYTES = 1_000_000  # where a normal law would have none, or less
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is compared: the workload, its size, and how many cases and which of the original's."""
+
+    workload: str
+    size: str
+    equal_counts: bool
+    drawn_original: bool
+
+
+def config_of(wanted: Wanted, law: str, seed: int) -> Config:
+    """Return the configuration of a planned run."""
+    stand_in = STAND_INS[wanted.workload].wanted
+    words = ["--preset", _PRESETS[wanted.workload], "--size", wanted.size, "--law", law]
+    words += ["--seed", str(seed), "--checkpoint", "none", "--format", str(stand_in.format)]
+    words += ["--data", str(_NOWHERE), "--results", str(_NOWHERE)]
+    if wanted.workload != "bert":  # whose records are followed
+        words += ["--entropy", "holes"]
+    parser = argparse.ArgumentParser()
+    add_flags(parser)
+    return resolve(wanted.workload, parser.parse_args(words), Path.cwd())
+
+
+def control_shapes(law: str, seed: int) -> Iterator[tuple[int, int, int]]:
+    """Yield shapes of which the sizes of pairs follow a law."""
+    random = np.random.Generator(named_words(f"imseg-{law}", seed))
+    while True:
+        if law == "lognormal":
+            size_bytes = _MEDIAN_BYTES * np.exp(random.normal(0, _SIGMA))
+        elif law == "normal":
+            size_bytes = random.normal(_MEAN_BYTES, _DEVIATION_BYTES)
+        else:
+            size_bytes = _MEAN_BYTES
+        yield max(1, int(max(size_bytes, _LEAST_BYTES) - 2 * HEADER_BYTES) // 5), 1, 1
+
+
+def law_cases(law: str, seed: int) -> Iterator[Case]:
+    """Yield the endless cases of a data set's law, of a control, or the original's in any order."""
+    if law == _DRAWN:
+        words = named_words("imseg-drawn", seed)
+        yield from (originals()[place] for place in permutation(words, len(originals())))
+        return
+    if law not in ("lognormal", "normal", "constant"):
+        yield from cases(law, seed)
+        return
+    for case, shape in zip(cases("kits19", seed), control_shapes(law, seed), strict=False):
+        yield replace(case, shape=shape)
+
+
+def imseg_layout(law: str, seed: int, like: Layout, *, equal_counts: bool) -> Layout:
+    """Return as many cases as reach the size of `like`, or as it has of each role."""
+    files, total_bytes = [], 0
+    left = Counter(file.role for file in like.files if file.file_class == "x")
+    for case in law_cases(law, seed):
+        if equal_counts and not left[case.role]:
+            continue
+        left[case.role] -= 1
+        both = pair(case, first_index=len(files))
+        files += both
+        total_bytes += sum(file.bytes for file in both)
+        enough = total_bytes >= like.parameters.size_requested_bytes
+        if not any(left.values()) if equal_counts else enough:
+            break
+    return Layout(parameters=like.parameters, files=tuple(files))
+
+
+def planned_side(wanted: Wanted, law: str, seed: int) -> Side:
+    """Plan a run and return its digest; its rows are let go."""
+    original = STAND_INS[wanted.workload].wanted.law
+    config = config_of(wanted, str(original), seed)
+    layout = planned(config)
+    if wanted.drawn_original and law == original:
+        layout = imseg_layout(_DRAWN, seed, layout, equal_counts=True)
+    elif wanted.workload == "imseg" and law != original:
+        layout = imseg_layout(law, seed, layout, equal_counts=wanted.equal_counts)
+    elif law != original:
+        config = config_of(wanted, law, seed)
+        layout = planned(config)
+    spec = worker_spec(config, _NOWHERE, _NOWHERE)
+    reading = plan(spec, unwritten(layout))
+    rows = np.concatenate(list(plan_rows(spec, reading, InLayout(layout, _NOWHERE))))
+    files = {
+        file.id: DataFile(
+            path=file.path,
+            size_bytes=file.size_bytes,
+            file_class=file.file_class,
+            role=file.role,
+        )
+        for file in reading.files
+    }
+    pattern = Pattern(rows=rows, files=files, timed=False)
+    digest = digest_of(pattern, labelled=True)
+    counts = ", ".join(f"{layout.samples(role):,} {role}" for role in ("train", "eval"))
+    print(
+        f"  {law} seed {seed}: {layout.data_bytes:,} bytes, {len(layout.files)} files, {counts}, "
+        f"{reading.steps_per_epoch} steps; {len(rows):,} calls read {digest.bytes:,} bytes",
+        flush=True,
+    )
+    return Side(pattern=replace(pattern, rows=np.empty(0, ROW)), digest=digest)
+
+
+def show(law: str, found: Fidelity) -> None:
+    """Print one comparison."""
+    print(f"{law}: {found.statement}")
+    floor = found.floor.components if found.floor else {}
+    for name, value in found.components.items():
+        print(f"  {name:14} {value:.4f}   floor {floor.get(name, float('nan')):.4f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("workload", choices=STAND_INS)
+    parser.add_argument("--size", required=True)
+    parser.add_argument("--laws", required=True, help="comma-separated")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--equal-counts", action="store_true")
+    parser.add_argument("--drawn-original", action="store_true")
+    parser.add_argument("--output", type=Path)
+    options = parser.parse_args()
+    wanted = Wanted(
+        workload=options.workload,
+        size=options.size,
+        equal_counts=options.equal_counts or options.drawn_original,
+        drawn_original=options.drawn_original,
+    )
+    started_s = time.monotonic()
+    seeds = range(1, options.seeds + 1)
+    laws = dict.fromkeys([str(STAND_INS[options.workload].wanted.law), *options.laws.split(",")])
+    sides = {law: [planned_side(wanted, law, seed) for seed in seeds] for law in laws}
+    original, *others = laws
+    found = {law: compare_runs(sides[original], sides[law]) for law in others or [original]}
+    for law, fidelity in found.items():
+        show(law, fidelity)
+    order = sorted(found, key=lambda law: -(found[law].L or 0))
+    ranked = (f"{law} {found[law].L:.4f}" for law in order)
+    print(" > ".join(ranked), f"({time.monotonic() - started_s:.0f} s)")
+    if options.output:
+        facts = {law: msgspec.to_builtins(fidelity) for law, fidelity in found.items()}
+        options.output.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
