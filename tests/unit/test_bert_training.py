@@ -17,6 +17,7 @@ def words(root, *more):
     return (
         *("bert", "--data", root / "data", "--results", root / "results", "--engine", "local"),
         *("--preset", "smoke", "--size", "3MB", "--min-files", 60, "--accelerators", RANKS),
+        *("--ceiling", "false"),
         *("--batch-size", BATCH, "--steps", STEPS, "--checkpoint-bytes", "1MB", *more),
     )
 

@@ -33,7 +33,7 @@ def flags(root, *more, format_="bin"):
     return (
         *("--data", root / "data", "--results", root / "results", "--engine", "local"),
         *("--preset", "smoke", "--size", "20MB", "--format", format_),
-        *("--checkpoint-bytes", "1MB", *more),
+        *("--checkpoint-bytes", "1MB", "--ceiling", "false", *more),
     )
 
 

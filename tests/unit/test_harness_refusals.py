@@ -65,7 +65,8 @@ def flags(root, *more):
     return (
         *("--data", root / "data", "--results", root / "results", "--engine", "local"),
         *("--preset", "smoke", "--size", SIZE, "--accelerators", 2, "--epochs", 1),
-        *("--eval-from", 1, "--loader-workers", 1, "--checkpoint", "none", *more),
+        *("--eval-from", 1, "--loader-workers", 1, "--checkpoint", "none"),
+        *("--ceiling", "false", *more),
     )
 
 
@@ -74,13 +75,14 @@ def results(root):
 
 
 def test_a_run_that_is_fine(place):
-    done = harness("train", "imseg", *flags(place))
+    done = harness("train", "imseg", *flags(place, "--ceiling", "true"))
     assert done.returncode == 0, done.stderr
     path = Path(done.stdout.splitlines()[-1])
     result = json.loads(path.read_text())
     assert result["status"] == "ok"
     assert result["exit_code"] == 0
     assert result["self_check"]["passed"]
+    assert 0 < result["ceiling"]["au"] <= 1, result["ceiling"]
     assert (path.parent / "report.html").stat().st_size > 10_000
 
 

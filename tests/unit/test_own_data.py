@@ -28,6 +28,7 @@ def train(data, root, *more):
     return harness(
         *("train", "imseg", "--data", data, "--results", root / "results", "--engine", "local"),
         *("--preset", "smoke", "--accelerators", 2, "--epochs", 1, "--eval-from", 0),
+        *("--ceiling", "false"),
         *("--loader-workers", 1, *more),
     )
 
