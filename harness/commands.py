@@ -26,12 +26,11 @@ from harness.dataset import (
 )
 from harness.engine.choose import choose_engine
 from harness.engine.client import connect
-from harness.fidelity import add_similarity_verb
+from harness.fidelity.command import add_similarity_verb
 from harness.flags import add_flags, add_options
 from harness.plan.record import write_plan
 from harness.progress import Progress
 from harness.repeats import train_repeatedly
-from harness.report.writer import render_report
 from harness.run import generate
 from harness.scaling import layout_line, plan_scaling, scale, scaling_lines
 from harness.selftest.command import run_selftest
@@ -175,6 +174,9 @@ def _progress(config: Config) -> Progress:
 
 
 def _report(options: argparse.Namespace, _: tuple[str, ...]) -> ExitCode:
+    # Only here, because it imports matplotlib, which takes a while.
+    from harness.report.writer import render_report
+
     print(render_report(options.directory))
     return ExitCode.DONE
 

@@ -20,7 +20,6 @@ from harness.dataset import content_crc32c, counted_or_none, reading_notices, sh
 from harness.errors import ResultError, StopRequested
 from harness.profiles import declared_means
 from harness.recordings import read_recording
-from harness.report.writer import render_report
 from harness.result import Result, RunFacts, build_result, write_result
 from harness.setting import Setting
 from harness.system import system_json
@@ -90,6 +89,9 @@ def conclude(
 
 def conclude_report(result: Result, run_dir: Path, ending: Ending) -> tuple[Result, Ending]:
     """Write the report; where that fails the result stands, and both say what is missing."""
+    # Only here, because it imports matplotlib, which takes a while.
+    from harness.report.writer import render_report
+
     try:
         render_report(run_dir)
     except ResultError as error:

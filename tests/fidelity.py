@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from harness.patterns import read_pattern
-from harness.similarity import Pattern, score
+from harness.similarity.pattern import Pattern
+from harness.similarity.score import score
 from harness.trace.importing import local_sizes, parse_map
 from harness.trace.rows import import_rows
 

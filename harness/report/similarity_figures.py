@@ -13,9 +13,10 @@ from dsgen.size import format_size
 from harness.analysis.wording import seconds
 from harness.report.svg import canvas, colour, finish, plain_axes
 from harness.similarity.distances import Weighted
-from harness.similarity.document import NUMBERS, Compared
+from harness.similarity.document import Compared
 from harness.similarity.reuse import MEMORY_SHARES
 from harness.similarity.score import Side
+from harness.similarity.sides import NUMBERS
 
 # Number or side -> the colour of it.
 NUMBER_TOKENS: Final = {"reader": "io_cpu", "data": "returned", "both": "device"}

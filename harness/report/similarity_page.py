@@ -8,8 +8,9 @@ from markupsafe import Markup
 
 from harness.analysis.wording import size
 from harness.report.similarity_figures import draw_similarity
-from harness.similarity.document import MEANING, NUMBERS, Compared, Similarity
+from harness.similarity.document import Compared, Similarity
 from harness.similarity.series import Fidelity
+from harness.similarity.sides import MEANING, NUMBERS
 
 _UNKNOWN = "unknown"
 

@@ -14,22 +14,11 @@ from harness.analysis.part import Part
 from harness.similarity.pattern import DATA_CLASSES, Pattern, Regime, moved_bytes
 from harness.similarity.score import Score, Side, digest_sides, score_sides
 from harness.similarity.series import Fidelity, compare_runs
+from harness.similarity.sides import NUMBERS
 
 SCHEMA_VERSION: Literal[1] = 1
 # What another workload may score at most: what does not tell workloads apart says nothing.
 CONTROL_BELOW: Final = 0.3
-# Number -> whose runs are held against whose.
-NUMBERS: Final = {
-    "reader": ("reference", "original"),
-    "data": ("original", "generated"),
-    "both": ("reference", "generated"),
-}
-MEANING: Final = {
-    "reference": "a reference reader over the original's files",
-    "original": "our reader over the original's files",
-    "generated": "our reader over the generated files",
-    "control": "another workload",
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from dsgen.choices import Wanted
 from dsgen.workloads import plan
 from harness.analysis.recording import DataFile
-from harness.similarity import CALL_COMPONENTS, TIME_COMPONENTS, score
+from harness.similarity.components import CALL_COMPONENTS, TIME_COMPONENTS
 from harness.similarity.pattern import Pattern
-from harness.similarity.score import digest_sides, score_sides
+from harness.similarity.score import digest_sides, score, score_sides
 from harness.similarity.series import compare_runs
 from harness.worker.record import ROW, FileClass, Op
 from tests.property.patterns import (

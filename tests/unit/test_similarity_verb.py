@@ -10,8 +10,8 @@ import pytest
 from dsgen.errors import ExitCode
 from dsgen.workloads import WORKLOADS
 from harness.commands import main
-from harness.fidelity import CLASSES
-from harness.similarity import CALL_COMPONENTS, TIME_COMPONENTS
+from harness.fidelity.run import CLASSES
+from harness.similarity.components import CALL_COMPONENTS, TIME_COMPONENTS
 from harness.similarity.document import CONTROL_BELOW
 from harness.worker.record import FileClass
 from tests.property.patterns import scaled_sizes, stream, volumes

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from harness.errors import ResultError, TargetError
 from harness.patterns import read_pattern
-from harness.similarity import score
 from harness.similarity.pattern import data_rows
+from harness.similarity.score import score
 from harness.trace.calls import by_thread
 from harness.trace.importing import Import, check_log, import_trace, parse_map, report_lines
 from harness.trace.readers import seats

@@ -1,4 +1,4 @@
-"""The verb `similarity`: recordings against recordings, similarity.json and a page."""
+"""Recordings against recordings: what may be compared, what is said, what is written."""
 
 import argparse
 import sys
@@ -10,52 +10,26 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from dsgen.command import OneLineParser
 from dsgen.errors import ExitCode, UsageError
-from dsgen.workloads import WORKLOADS
 from harness.errors import ResultError, TargetError
+from harness.fidelity.command import DOCUMENT_NAME, PAGE_NAME
 from harness.patterns import read_pattern
 from harness.report.similarity_page import render_similarity
-from harness.similarity.document import MEANING, NUMBERS, Compared, Run, Similarity, compare_sides
+from harness.similarity.document import Compared, Run, Similarity, compare_sides
 from harness.similarity.pattern import moved_bytes
+from harness.similarity.sides import MEANING, NUMBERS
 from harness.worker.record import FileClass
 
-DOCUMENT_NAME: Final = "similarity.json"
-PAGE_NAME: Final = "similarity.html"
 # What the files of a workload are.
 CLASSES: Final = {
     "imseg": frozenset({FileClass.X, FileClass.Y}),
     "bert": frozenset({FileClass.RECORD}),
     "dlrm": frozenset({FileClass.ROW, FileClass.DAY, FileClass.LINE}),
 }
-_EPILOG: Final = """reader fidelity: --reference against --original; data fidelity: --original
-against --generated; both: --reference against --generated. Give each several times, once for each
-seed and in the same order: from two on there is a floor, from three on an interval. A DIR is a
-result, the directory of a run, or what `trace --import` made.
-"""
 
 
-def add_similarity_verb(verbs: "argparse._SubParsersAction[OneLineParser]") -> None:
-    """Add the verb to those of the command line."""
-    parser = verbs.add_parser(
-        "similarity",
-        help="hold recordings against one another: how alike they load storage",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("workload", choices=WORKLOADS)
-    for side, meaning in MEANING.items():
-        parser.add_argument(
-            f"--{side}", type=Path, metavar="DIR", action="append", default=[], help=meaning
-        )
-    parser.add_argument(
-        "--output", type=Path, metavar="DIR", default=Path("results/similarity"),
-        help=f"where {DOCUMENT_NAME} and {PAGE_NAME} go (results/similarity)",
-    )  # fmt: skip
-    parser.set_defaults(run=_run)
-
-
-def _run(options: argparse.Namespace, _: tuple[str, ...]) -> ExitCode:
+def run_similarity(options: argparse.Namespace) -> ExitCode:
+    """Compare the recordings that the verb names, and print where similarity.json lies."""
     given: dict[str, list[Path]] = {side: getattr(options, side) for side in MEANING}
     check_sides(given)
     runs = {side: [read_pattern(path) for path in paths] for side, paths in given.items() if paths}
