@@ -13,7 +13,7 @@ from harness.worker.checkpoint import KINDS
 from harness.worker.dlrm_rows import TEST_BATCH_ROWS
 from harness.worker.training import plan
 from tests.container.traced import READERS
-from tests.fidelity import check_reader, check_tracers, recorded, traced_pattern
+from tests.fidelity import READERS_L, check_reader, check_tracers, recorded, traced_pattern
 from tests.property.strategies import data_set
 from tests.reference.calls import Call, by_file, compare
 from tests.unit.dlrm_sets import dlrm_spec, make_rows
@@ -32,6 +32,7 @@ ROW_BYTES = 160
 MAPS = (
     *("preprocessed_train.bin=row", "preprocessed_test.bin=row:eval"),
     *("day_23_reordered.npz=day:eval", "day_*_reordered.npz=day", "train.txt=line"),
+    "dlrm_checkpoint*=checkpoint",
 )
 
 
@@ -61,7 +62,7 @@ def ours(traced, tmp_path, references):
     By the similarity, too, which holds it against what the reference has read.
     """
 
-    def run(spec, files):
+    def run(spec, files, at_least=READERS_L):
         (tmp_path / "spec.json").write_text(spec.to_json())
         trace = traced("-m", "harness.worker", tmp_path / "spec.json")
         (made,) = by_thread(trace.below(*files, stats=True)).values()
@@ -69,7 +70,7 @@ def ours(traced, tmp_path, references):
         assert compare(calls_of(made), calls) == ""
         pattern = recorded(spec.out_dir)
         check_tracers(pattern, traced_pattern(trace, *MAPS))
-        check_reader(references[-1], pattern)
+        check_reader(references[-1], pattern, at_least=at_least)
         return calls
 
     return run
@@ -152,7 +153,9 @@ def test_bin_is_tested_and_saved_in_the_midst_of_an_epoch(read, ours, tmp_path):
     )
     files = [data / "preprocessed_train.bin", data / "preprocessed_test.bin"]
     counts = data / "day_fea_count.npz"
-    made = ours(spec, [*files, data / "preprocessed.bin", counts, f"{saved}."])
+    # Our checkpoints are flushed, which is a call more for each.
+    ours_of = [*files, data / "preprocessed.bin", counts, f"{saved}."]
+    made = ours(spec, ours_of, at_least=0.98)
     # Ours has a name of its own until it is whole, and is brought to its device.
     made = [
         call._replace(path=str(saved)) if call.path.startswith(f"{saved}.") else call
