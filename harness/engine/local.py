@@ -43,8 +43,8 @@ class LocalEngine:
             then = "use --engine docker, or leave out --memory"
             raise ConfigError(what, where=f"--engine local ({self.reason})", then=then)
         if job.read_limits:
-            what = "reads can be limited in a container only"
-            raise ConfigError(what, where="--engine local", then="use --engine docker")
+            what, then = "a read limit needs a container", "use --engine docker"
+            raise ConfigError(what, where=f"--engine local ({self.reason})", then=then)
         create_mounts(job.mounts)
         command = [sys.executable, *job.arguments]
         environment = _environment(os.environ, job.environment)
