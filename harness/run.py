@@ -123,7 +123,7 @@ def train(setting: Setting, data: DataSet) -> ExitCode:
             raise _unwritten(ending, partial, error) from error
         result, ending = conclude_report(result, home / run_id, ending)
     path = home / run_id / RESULT_NAME
-    if result.recording is not None:
+    if result.recording is not None and result.recording.share is not None:
         setting.progress.say(f"recording took {cost_words(result.recording)}")
     setting.progress.say(result.verdict.sentence)
     setting.progress.end(events.result(str(path), result.exit_code))
