@@ -51,7 +51,7 @@ class Source:
     def __init__(self, batch):
         self._batch = batch
 
-    def start(self, batches, *, phase, epoch):
+    def start(self, batches, *, phase, epoch, goes_on=False):
         pass
 
     def next(self):
