@@ -7,10 +7,8 @@ fio and a Docker engine. Usage: python benchmarks/accept.py [NAME ...] [--direct
 import argparse
 import json
 import os
-import random
 import re
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
@@ -21,28 +19,17 @@ from pathlib import Path
 import compare
 import crew
 import generate
+import interrupt
 import memory
 import read
 import scale
+import similarity
+from commands import ROOT, Outcome, harness, result_of
 
-from dsgen.lock import hold_exclusive
-from harness.engine.client import connect
-from harness.engine.daemon import LABEL
+from dsgen.errors import ExitCode
 from harness.worker.accelerator import Emulated
 from harness.worker.clock import set_timer_slack
 from harness.worker.spec import StepTime
-
-Outcome = tuple[bool, str]
-ROOT = Path(__file__).parents[1]
-
-
-def harness(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "harness", *map(str, words)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, **options)
-
-
-def result_of(done: subprocess.CompletedProcess[str]) -> dict[str, object]:
-    return json.loads(Path(done.stdout.splitlines()[-1]).read_text())
 
 
 def tests(*names: str) -> Outcome:
@@ -222,6 +209,27 @@ def memory_series(directory: Path) -> Outcome:
     return good, "; ".join(hits.text() for hits in series) + " (rising, runs within 0.08)"
 
 
+def selftest(directory: Path) -> Outcome:
+    """Plant every cause ten times: figures and verdict follow each time."""
+    places = ("--data", directory / "data", "--results", directory / "results")
+    done = harness("selftest", "--engine", "docker", "--times", 10, *places)
+    if done.returncode not in (ExitCode.DONE, ExitCode.RESULT):
+        return False, done.stderr.splitlines()[-1]
+    right = re.findall(r"^ +(.+): (\d+) of 10 right$", done.stdout, re.MULTILINE)
+    failed = done.returncode != ExitCode.DONE or "SKIP" in done.stdout
+    return not failed, ", ".join(f"{cause} {count}" for cause, count in right) + " of 10 right"
+
+
+def size_laws(_: Path) -> Outcome:
+    """Planned imseg of 200 GiB: at the floor, and every coarser law of sizes scores less."""
+    laws = ["kits19", "lognormal", "normal", "uniform", "constant"]
+    wanted = similarity.Wanted(workload="imseg", size="200GiB")
+    found = similarity.measure(wanted, laws, range(1, 4))
+    scores = [found[law].L or 0 for law in laws]
+    good = found["kits19"].holds is True and scores == sorted(scores, reverse=True)
+    return good, "; ".join(f"{law} {found[law].statement}" for law in laws)
+
+
 def visited_bytes(run: Path, files: dict[str, dict[str, object]]) -> list[int]:
     """Return, for each epoch, the bytes of (size + 4,224) over the files opened in training."""
     import numpy as np
@@ -273,106 +281,6 @@ def fed(_: Path) -> Outcome:
     return au >= 0.99, figure
 
 
-def interruption(directory: Path) -> Outcome:
-    """Stop build, generate and train at 20 seeded moments each, by SIGINT and SIGTERM."""
-    draw = random.Random(1)
-    shutil.rmtree(directory / "interrupt", ignore_errors=True)
-    trained = directory / "interrupt" / "train"
-    prepared = harness("generate", "imseg", *smoke_words(trained))
-    if prepared.returncode:
-        return False, prepared.stderr.splitlines()[-1]
-    stopped, late = dict.fromkeys(("build", "generate", "train"), 0), 0
-    for verb, longest_s in (("build", 5.0), ("generate", 2.5), ("train", 5.0)):
-        for moment in range(20):
-            where = trained if verb == "train" else directory / "interrupt" / f"{verb}-{moment}"
-            number = (signal.SIGINT, signal.SIGTERM)[moment % 2]
-            problem = interrupt(verb, where, number, draw.uniform(0.4, longest_s))
-            if problem == "late":
-                late += 1
-            elif problem:
-                return False, f"{verb}, moment {moment}: {problem}"
-            else:
-                stopped[verb] += 1
-            if verb == "generate":
-                done = harness("generate", "imseg", *smoke_words(where))
-                if done.returncode:
-                    return False, f"generate does not resume: {done.stderr.splitlines()[-1]}"
-                shutil.rmtree(where)
-    shutil.rmtree(directory / "interrupt")
-    return min(stopped.values()) >= 10, f"stopped {stopped}, {late} signals came after the end"
-
-
-def smoke_words(where: Path) -> list[object]:
-    return [
-        *("--preset", "smoke", "--engine", "docker"),
-        *("--data", where / "data", "--results", where / "results"),
-    ]
-
-
-def interrupt(verb: str, where: Path, number: int, after_s: float) -> str | None:
-    """Stop one command, and return what is wrong afterwards; "late" if it had ended before."""
-    words = ["build", "cpu"] if verb == "build" else [verb, "imseg", *map(str, smoke_words(where))]
-    if verb == "build":
-        forget_image()
-    child = subprocess.Popen(
-        [sys.executable, "-m", "harness", *words],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    time.sleep(after_s)
-    child.send_signal(number)
-    _, said = child.communicate(timeout=90)
-    if child.returncode == 0:
-        return "late"
-    # Before its handlers stand, Python ends as any process does.
-    if child.returncode not in (128 + number, -number):
-        return f"exit code {child.returncode} after signal {number}: {said.splitlines()[-1:]}"
-    if left := containers(where):
-        return f"containers {left} are left"
-    if is_alive(child.pid):
-        return "a process is left"
-    for data in (where / "data").glob("imseg-*"):
-        with hold_exclusive(data):
-            pass
-    home = where / "results" / "imseg"
-    if verb == "train" and (unfinished := list(home.glob(".*.partial"))):
-        return f"{unfinished} is left"
-    for path in home.glob("*/result.json"):
-        if json.loads(path.read_text())["status"] not in ("interrupted", "ok"):
-            return f"{path} is not marked interrupted"
-    return None
-
-
-def is_alive(group: int) -> bool:
-    """Say whether a process group has a process."""
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def containers(where: Path) -> set[str]:
-    """Return the containers of this tool that see `where`, whatever their state."""
-    found = connect().containers.list(all=True, filters={"label": LABEL}, ignore_removed=True)
-    return {
-        container.name
-        for container in found
-        if any(mount["Source"].startswith(str(where)) for mount in container.attrs["Mounts"])
-    }
-
-
-def forget_image() -> None:
-    """Remove the CPU image with its layers, the packages' stage left, so that it is built again."""
-    client = connect()
-    for image in client.images.list(name="feedrate-cpu"):
-        for tag in image.tags:
-            client.images.remove(tag)
-
-
 CHECKS: dict[str, Callable[[Path], Outcome]] = {
     "smoke": smoke,
     "generation": generation,
@@ -396,7 +304,9 @@ CHECKS: dict[str, Callable[[Path], Outcome]] = {
     ),
     "laws": lambda _: tests("tests/property"),
     "bad-input": lambda _: tests("tests/unit"),
-    "interruption": interruption,
+    "selftest": selftest,
+    "size-laws": size_laws,
+    "interruption": interrupt.interruption,
 }
 
 

@@ -13,8 +13,7 @@ import io
 import itertools
 import json
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from harness.commands import main as harness
 from harness.compare.command import share_argument
 from harness.config import resolve
 from harness.dataset import DataSet, data_set_directory
-from harness.engine import Engine, Job, JobExit
 from harness.engine.choose import choose_engine
 from harness.flags import add_flags
 from harness.progress import Progress
@@ -38,28 +36,6 @@ _RUN = (
     *("--preset", "smoke", "--size", "500MB", "--accelerators", "2", "--epochs", "1"),
     *("--eval-from", "0", "--checkpoint", "none", "--loader-workers", "1", "--engine", "docker"),
 )
-
-
-class Throttled:
-    """An engine whose jobs read a device no faster than so many bytes a second."""
-
-    def __init__(self, engine: Engine, device: str, bytes_per_s: int) -> None:
-        self.name = engine.name
-        self.reason = engine.reason
-        self._engine = engine
-        self._limits = {device: bytes_per_s}
-
-    def prepare(self, say: Callable[[str], None]) -> None:
-        """Make the engine ready."""
-        self._engine.prepare(say)
-
-    def run(self, job: Job, on_line: Callable[[str], None]) -> JobExit:
-        """Run a job within the limit."""
-        return self._engine.run(replace(job, read_limits=self._limits), on_line)
-
-    def facts(self) -> dict[str, Any]:
-        """Return what the engine says of itself."""
-        return self._engine.facts()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,11 +88,12 @@ def train(directory: Path, results: Path, bytes_per_s: int, repeat: int) -> Path
             config=config,
             target=target,
             system=system_facts(),
-            engine=Throttled(engine, target.device, bytes_per_s),
+            engine=engine,
             progress=progress,
             command=("benchmarks/compare.py",),
+            read_limits={target.device: bytes_per_s},
         )
-        generate(replace(setting, engine=engine), data.directory)
+        generate(setting, data.directory)
         with contextlib.redirect_stdout(io.StringIO()):
             train_repeatedly(setting, data)
     return results

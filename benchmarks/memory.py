@@ -7,18 +7,16 @@ nothing. Usage: python benchmarks/memory.py [--size 1GB] [--repeats 3] [--epochs
 """
 
 import argparse
-import json
 import math
 import os
 import shutil
 import statistics
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from commands import harness, result_of
 
 from dsgen.size import format_size, parse_size
 
@@ -96,16 +94,15 @@ def write_files(directory: Path, size_bytes: int) -> None:
 
 def train(directory: Path, *words: object) -> dict[str, object]:
     """Run one training of the files and return its result."""
-    command = [
-        *(sys.executable, "-m", "harness", "train", "imseg", "--engine", "docker"),
-        *("--data", str(directory / "files"), "--results", str(directory / "results")),
-        *("--config", str(directory / "instant.toml"), "--profile", "instant"),
-        *("--accelerators", "1", "--batch-size", "8", "--loader-workers", "0"),
-        *("--cache", "once", "--eval-from", "0", "--checkpoint", "none"),
-        *map(str, words),
-    ]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(Path(done.stdout.splitlines()[-1]).read_text())
+    done = harness(
+        *("train", "imseg", "--engine", "docker", "--data", directory / "files"),
+        *("--results", directory / "results", "--config", directory / "instant.toml"),
+        *("--profile", "instant", "--accelerators", 1, "--batch-size", 8, "--loader-workers", 0),
+        *("--cache", "once", "--eval-from", 0, "--checkpoint", "none", *words),
+    )
+    if done.returncode:
+        raise SystemExit(done.stderr.splitlines()[-1])
+    return result_of(done)
 
 
 def hits_of(result: dict[str, object]) -> list[float]:

@@ -20,7 +20,7 @@ import argparse
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -64,8 +64,8 @@ class Wanted:
 
     workload: str
     size: str
-    equal_counts: bool
-    drawn_original: bool
+    equal_counts: bool = False
+    drawn_original: bool = False
 
 
 def config_of(wanted: Wanted, law: str, seed: int) -> Config:
@@ -159,6 +159,17 @@ def planned_side(wanted: Wanted, law: str, seed: int) -> Side:
     return Side(pattern=replace(pattern, rows=np.empty(0, ROW)), digest=digest)
 
 
+def measure(wanted: Wanted, laws: Iterable[str], seeds: Iterable[int]) -> dict[str, Fidelity]:
+    """Hold sets of each law against the original; without another law, that against itself."""
+    original = str(STAND_INS[wanted.workload].wanted.law)
+    sides = {
+        law: [planned_side(wanted, law, seed) for seed in seeds]
+        for law in dict.fromkeys([original, *laws])
+    }
+    others = [law for law in sides if law != original] or [original]
+    return {law: compare_runs(sides[original], sides[law]) for law in others}
+
+
 def show(law: str, found: Fidelity) -> None:
     """Print one comparison."""
     print(f"{law}: {found.statement}")
@@ -186,11 +197,7 @@ def main() -> None:
         drawn_original=options.drawn_original,
     )
     started_s = time.monotonic()
-    seeds = range(1, options.seeds + 1)
-    laws = dict.fromkeys([str(STAND_INS[options.workload].wanted.law), *options.laws.split(",")])
-    sides = {law: [planned_side(wanted, law, seed) for seed in seeds] for law in laws}
-    original, *others = laws
-    found = {law: compare_runs(sides[original], sides[law]) for law in others or [original]}
+    found = measure(wanted, options.laws.split(","), range(1, options.seeds + 1))
     for law, fidelity in found.items():
         show(law, fidelity)
     order = sorted(found, key=lambda law: -(found[law].L or 0))

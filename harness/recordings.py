@@ -12,11 +12,10 @@ from harness.analysis.recording import (
     MachineWindow,
     Recording,
     Records,
-    SourceCount,
     WorkerFacts,
 )
 from harness.errors import ResultError
-from harness.worker.record import ROW, STEP, WINDOW, FileClass
+from harness.worker.record import ROW, STEP, WINDOW, FileClass, SourceCount
 
 _COUNTS = (
     "steps_per_epoch",

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.worker.record import FileClass
+from harness.worker.record import FileClass, SourceCount
 
 Records = NDArray[np.void]
 Status = Literal["ok", "failed", "interrupted"]
@@ -52,16 +52,6 @@ class MachineWindow:
     idle_ns: int | None
     pressure_ns: Mapping[str, Sequence[int] | None]
     pressure_source: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SourceCount:
-    """Bytes that one source counted for all ranks over a window; None where it could not say."""
-
-    source: str
-    epoch: int
-    phase: int
-    bytes: int | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

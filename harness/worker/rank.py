@@ -21,8 +21,8 @@ from harness.worker.failure import MemoryShortError
 from harness.worker.loop import Job, Training
 from harness.worker.machine import MachineWindow
 from harness.worker.memory import use_one_arena
+from harness.worker.record import SourceCount
 from harness.worker.residency import Eviction
-from harness.worker.sources import SourceCount
 from harness.worker.spec import StepTime
 from harness.worker.tensorflow_accelerator import TensorFlow, start_tensorflow
 

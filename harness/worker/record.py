@@ -6,6 +6,7 @@ rank (worker.json) ties them to the calendar. Files: `trace/rank-00000.npy` (ROW
 """
 
 import struct
+from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
@@ -130,3 +131,13 @@ WINDOW = np.dtype(
         ("samples", "<i8"),
     ]
 )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceCount:
+    """Bytes that one source counted for all ranks over a window; None where it could not say."""
+
+    source: str
+    epoch: int
+    phase: int
+    bytes: int | None

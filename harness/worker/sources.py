@@ -17,6 +17,7 @@ from harness.worker.counts import (
     parse_mountstats,
     parse_throttle_bytes,
 )
+from harness.worker.record import SourceCount
 from harness.worker.spec import WorkerSpec
 
 _THROTTLE: Final = "blkio.throttle.io_service_bytes"
@@ -27,16 +28,6 @@ _LUSTRE: Final = (Path("/proc/fs/lustre"), Path("/sys/kernel/debug/lustre"))
 _LEVELS: Final = {"lustre-osc": "osc", "lustre-llite": "llite"}
 
 Count = Callable[[], int | None]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SourceCount:
-    """Bytes that one source counted over one window; None where it could not be read then."""
-
-    source: str
-    epoch: int
-    phase: int
-    bytes: int | None
 
 
 @dataclass(kw_only=True, slots=True)

@@ -8,8 +8,8 @@ import numpy as np
 from harness.worker.counters import IoCounters, IoSnapshot
 from harness.worker.failure import SelfCheckError
 from harness.worker.io import DataCalls
-from harness.worker.record import WINDOW, Op, Phase
-from harness.worker.sources import SourceCount, Sources
+from harness.worker.record import WINDOW, Op, Phase, SourceCount
+from harness.worker.sources import Sources
 
 
 class Meter:

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from harness.analysis.counted import AGREE_BYTES
-from harness.analysis.recording import SourceCount
 from harness.analysis.result import build_result
+from harness.worker.record import SourceCount
 from tests.golden.recordings import facts, plan, record
 
 RETURNED = 2 * 3 * 10**9  # of 2 ranks in 3 steps
