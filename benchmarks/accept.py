@@ -27,6 +27,7 @@ import similarity
 from commands import ROOT, Outcome, harness, result_of
 
 from dsgen.errors import ExitCode
+from dsgen.workloads import WORKLOADS
 from harness.worker.accelerator import Emulated
 from harness.worker.clock import set_timer_slack
 from harness.worker.spec import StepTime
@@ -263,6 +264,20 @@ def smoke(directory: Path) -> Outcome:
     return good and engines == ["docker", "docker", "local"], figure
 
 
+def smoke_again(directory: Path) -> Outcome:
+    """Smoke of all workloads with docker, images and data there: under 2 minutes."""
+    words = ("--preset", "smoke", "--engine", "docker", "--data", directory / "again")
+    total_s = 0.0
+    for again in (False, True):
+        for workload in WORKLOADS:
+            start = time.monotonic()
+            done = harness("benchmark", workload, *words, "--results", directory / "results")
+            if done.returncode:
+                return False, done.stderr.splitlines()[-1]
+            total_s += again * (time.monotonic() - start)
+    return total_s < 120, f"{', '.join(WORKLOADS)} again in {total_s:.0f} s (120)"
+
+
 def fed(_: Path) -> Outcome:
     """Give two ranks with 10 ms of compute a reader that returns at once: AU at least 0.99."""
     test = "tests/unit/test_worker_run.py::test_instant_batches_leave_accelerators_all_the_time"
@@ -283,6 +298,7 @@ def fed(_: Path) -> Outcome:
 
 CHECKS: dict[str, Callable[[Path], Outcome]] = {
     "smoke": smoke,
+    "smoke-again": smoke_again,
     "generation": generation,
     "rates": rates,
     "cost": cost,
