@@ -201,6 +201,21 @@ def recording(directory: Path) -> Outcome:
     return not failed, f"{', '.join(shares)} (1 %)"
 
 
+def cached_reads(directory: Path) -> Outcome:
+    """Read cached data by 8 readers on few cores: waiting for a core is no wait for storage."""
+    places = ("--data", directory / "cached", "--results", directory / "results")
+    words = ("--preset", "smoke", "--engine", "local", "--cache", "warm", "--ceiling", "false")
+    done = harness("benchmark", "imseg", *words, "--loader-workers", 0, *places)
+    if done.returncode:
+        return False, done.stderr.splitlines()[-1]
+    lost = result_of(done)["losses_accelerator_s"]
+    share = lost["storage_wait"] / lost["wall"]
+    return (
+        share < 0.02,
+        f"storage_wait {share:.2%} of wall (2 %), runqueue {lost['runqueue']:.1f} s",
+    )
+
+
 def memory_series(directory: Path) -> Outcome:
     """Small files under limits: hits rise with memory/data, and repeat within 0.08."""
     series = memory.measure(directory / "memory", size_bytes=10**9, repeats=3, epochs=8)
@@ -305,6 +320,7 @@ CHECKS: dict[str, Callable[[Path], Outcome]] = {
     "reuse": reuse,
     "reading": reading,
     "recording": recording,
+    "cached-reads": cached_reads,
     "scaling": scaling,
     "many-files": many_files,
     "comparing": comparing,
