@@ -242,15 +242,20 @@ class Recorder:
         return result
 
     def _brief_cpu_ns(self, t0_ns: int, t1_ns: int) -> int:
-        """Return the CPU of a brief call that was not over at once: it lost its core in it.
+        """Return the CPU of a brief call that was not over at once, and book what it lost.
 
-        For how long the clocks tell: by how much wall time since the last call that was asked for
-        its CPU time exceeds CPU time.
+        It has no more CPU than the thread had since its clock was last read: what its wall time has
+        beyond that it was without a core.
         """
-        lost_ns = t1_ns - self._t1_ns - (_thread_time_ns() - self._cpu1_ns)
-        lost_ns = min(max(0, lost_ns), t1_ns - t0_ns)
-        self.totals.runqueue_ns += lost_ns
-        return t1_ns - t0_ns - lost_ns
+        cpu1_ns = _thread_time_ns()
+        cpu_ns = min(t1_ns - t0_ns, cpu1_ns - self._cpu1_ns)
+        lost_ns = t1_ns - t0_ns - cpu_ns
+        if lost_ns:
+            # Booked now: neither the next call nor the gap before it shall find it again.
+            self._look()
+            self._t1_ns, self._cpu1_ns = t1_ns, cpu1_ns
+            self.totals.runqueue_ns += lost_ns
+        return cpu_ns
 
     def _look(self) -> None:
         self._queue_ns = self.clock.runqueue_ns()

@@ -45,17 +45,33 @@ def test_a_brief_call_that_lost_its_core_has_waited_for_one_and_not_for_storage(
     assert calls.totals.runqueue_ns - before >= 45 * MS
 
 
-def test_a_brief_call_that_computed_for_long_has_cpu_time(calls, file):
-    def burn():
-        until_ns = time.thread_time_ns() + 20 * MS
-        while time.thread_time_ns() < until_ns:
-            pass
+def burn():
+    until_ns = time.thread_time_ns() + 20 * MS
+    while time.thread_time_ns() < until_ns:
+        pass
 
+
+def test_a_brief_call_that_computed_for_long_has_cpu_time(calls, file):
     calls.close(calls.open(file), file)
+    time.sleep(0.05)  # what was slept before is no loss of the call
+    before = calls.totals.runqueue_ns
     calls._brief(Op.LSEEK, file, -1, burn)
     row = calls.rows()[-1]
     # Whatever else ran on this core meanwhile is no part of it.
     assert 20 * MS - 1000 <= row["cpu_ns"] <= 25 * MS
+    lost_ns = row["t1_ns"] - row["t0_ns"] - row["cpu_ns"]
+    assert calls.totals.runqueue_ns - before == lost_ns
+
+
+def test_what_a_brief_call_lost_is_not_booked_again_by_the_next(calls, file):
+    descriptor = calls.open(file)
+    calls._brief(Op.LSEEK, file, -1, time.sleep, 0.05)
+    before = calls.totals.runqueue_ns
+    calls._brief(Op.LSEEK, file, -1, burn)
+    row = calls.rows()[-1]
+    assert calls.totals.runqueue_ns - before == row["t1_ns"] - row["t0_ns"] - row["cpu_ns"]
+    assert row["cpu_ns"] >= 20 * MS - 1000
+    calls.close(descriptor, file)
 
 
 def test_brief_calls_are_in_the_marks_after_them(calls, file):
