@@ -2,11 +2,10 @@
 
 import os
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.worker.cgroup import own_limits, parse_groups
+from harness.worker.cgroup import find_group_file, own_limits
 
 # Nanoseconds in which some tasks stalled, and in which all did; None where nobody knows.
 Stalled = tuple[int, int] | None
@@ -64,11 +63,10 @@ class Machine:
         self._read_bytes = 0
         self._stat = proc / "stat"
         self._mask = frozenset(os.sched_getaffinity(0)) if cores is None else cores
-        groups = parse_groups(_text(proc / "self" / "cgroup") or "")
         quota = own_limits(proc, root).cpus
         self._quota = quota if quota is not None and quota < len(self._mask) else None
-        self._usage = _usage_file(groups, root)
-        self._pressure, self._source = _pressure_files(groups, proc, root)
+        self._usage = _usage_file(proc, root)
+        self._pressure, self._source = _pressure_files(proc, root)
         self._begun: _Look | None = None
 
     def looked(self) -> int:
@@ -182,32 +180,19 @@ def _growth(before: Stalled, after: Stalled) -> Stalled:
     return after[0] - before[0], after[1] - before[1]
 
 
-def _usage_file(groups: Mapping[str, str], root: Path) -> Path | None:
-    unified = root / "unified" if (root / "unified").is_dir() else root
-    places = [
-        *_in_group(root / "cpuacct", groups.get("cpuacct"), "cpuacct.usage"),
-        *_in_group(unified, groups.get(""), "cpu.stat"),
-    ]
-    return next((path for path in places if path.is_file()), None)
+def _usage_file(proc: Path, root: Path) -> Path | None:
+    first = find_group_file("cpuacct.usage", controller="cpuacct", proc=proc, root=root)
+    return first or find_group_file("cpu.stat", controller="", proc=proc, root=root)
 
 
-def _pressure_files(
-    groups: Mapping[str, str], proc: Path, root: Path
-) -> tuple[dict[str, Path], str]:
+def _pressure_files(proc: Path, root: Path) -> tuple[dict[str, Path], str]:
     """Return the files of this job's own stalls where there are such, else the machine's."""
-    unified = root / "unified" if (root / "unified").is_dir() else root
-    for first in _in_group(unified, groups.get(""), "cpu.pressure"):
-        if _text(first):
-            group = first.parent
-            source = "pressure files of the job's control group: of its own tasks"
-            return {name: group / f"{name}.pressure" for name in RESOURCES}, source
+    first = find_group_file("cpu.pressure", controller="", proc=proc, root=root)
+    if first is not None and _text(first):
+        source = "pressure files of the job's control group: of its own tasks"
+        return {name: first.with_name(f"{name}.pressure") for name in RESOURCES}, source
     source = "/proc/pressure: of all tasks of the machine"
     return {name: proc / "pressure" / name for name in RESOURCES}, source
-
-
-def _in_group(tree: Path, path: str | None, name: str) -> list[Path]:
-    """Return where the file may be: in the group, or at the top of what a container sees."""
-    return [] if path is None else [tree / path.lstrip("/") / name, tree / name]
 
 
 def _text(path: Path) -> str | None:

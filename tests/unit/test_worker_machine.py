@@ -103,6 +103,20 @@ def test_stalls_are_the_groups_own_where_it_has_an_account(place):
     assert "control group" in window.pressure_source
 
 
+def test_stalls_of_the_groups_above_are_not_the_jobs_own(place):
+    (names, above) = (
+        [pattern.format(name) for name in ("cpu", "io", "memory")]
+        for pattern in ("proc__pressure__{}", "cgroup__{}_dot_pressure")
+    )
+    proc, root = place(
+        proc__self__cgroup="0::/job\n",
+        cgroup__job__cgroup_dot_procs="1\n",
+        **dict.fromkeys([*names, *above], PRESSURE.format(10, 1)),
+    )
+    window = windows(Machine(proc, root, frozenset({0})), lambda: None)
+    assert window.pressure_source.startswith("/proc/pressure")
+
+
 def test_what_the_kernel_does_not_say_is_unknown(place):
     window = windows(Machine(*place(proc__stat="cpu  1 2\n"), frozenset({0})), lambda: None)
     assert window.idle_ns is None
