@@ -1,10 +1,11 @@
 """Mounts of Linux, and what may be claimed of the cache and the counters of their file systems."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final, Literal
+
+from harness.worker.counts import unescape
 
 ByteSource = Literal["proc", "nfs-mountstats", "lustre-osc", "none"]
 
@@ -70,10 +71,10 @@ def parse_mountinfo(text: str) -> list[Mount]:
         mounts.append(
             Mount(
                 device=(int(major), int(minor)),
-                point=PurePosixPath(_unescape(left[4])),
-                options=tuple(dict.fromkeys(_unescape(option) for option in options)),
+                point=PurePosixPath(unescape(left[4])),
+                options=tuple(dict.fromkeys(unescape(option) for option in options)),
                 type=right[0],
-                source=_unescape(right[1]),
+                source=unescape(right[1]),
             )
         )
     return mounts
@@ -112,8 +113,3 @@ def traits_of(file_system: str, *, has_block_device: bool) -> Traits:
         byte_source="none" if reason else source,
         byte_source_reason=reason,
     )
-
-
-def _unescape(text: str) -> str:
-    r"""Replace the octal escapes of mountinfo: `\040` is a blank."""
-    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)

@@ -3,6 +3,7 @@
 Every counter runs from some start in the past; None is a text that does not have it.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -74,7 +75,7 @@ def parse_mountstats(text: str, path: str) -> NfsBytes | None:
     deepest: tuple[int, list[str]] = (-1, [])
     for block in _blocks(text):
         words = block[0].split(" ")
-        point = PurePosixPath(words[4].replace("\\040", " ").replace("\\011", "\t"))
+        point = PurePosixPath(unescape(words[4]))
         depth = len(point.parts)
         if PurePosixPath(path).is_relative_to(point) and depth >= deepest[0]:
             deepest = (depth, block)
@@ -85,6 +86,11 @@ def parse_mountstats(text: str, path: str) -> NfsBytes | None:
     if server is None:
         return None
     return NfsBytes(server=server, read_replies=_field(lines, "READ:", _RECEIVED))
+
+
+def unescape(text: str) -> str:
+    r"""Replace the octal escapes of what /proc tells of mounts: `\040` is a blank."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
 
 
 def parse_lustre_bytes(text: str) -> int | None:

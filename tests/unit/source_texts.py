@@ -32,7 +32,8 @@ IO_STAT = """\
 
 # Composed from fs/nfs/super.c, net/sunrpc/stats.c and include/linux/nfs_iostat.h of Linux: on
 # `bytes:` the fifth number is what READs had from the server, on `READ:` the fifth what their
-# replies were long. Of two mounts, one has a blank in its name and lies within the other.
+# replies were long. Of four mounts, three lie within the first: their names have a
+# blank, a hash and a backslash, which the kernel writes as octal numbers.
 MOUNTSTATS = """\
 device sysfs mounted on /sys with fstype sysfs
 device filer:/export/a mounted on /mnt/array with fstype nfs4 statvers=1.1
@@ -51,6 +52,14 @@ device filer:/export/b mounted on /mnt/array/with\\040blank with fstype nfs stat
 \tper-op statistics
 \t        READ: 2 2 0 416 5208 0 1 1
 device /dev/sda1 mounted on /mnt/array/disk with fstype ext4
+device filer:/export/c mounted on /mnt/array/with\\043hash with fstype nfs statvers=1.1
+\tbytes:\t0 0 6000 0 6000 0 0 0
+\tper-op statistics
+\t        READ: 2 2 0 416 6208 0 1 1
+device filer:/export/d mounted on /mnt/array/with\\134backslash with fstype nfs statvers=1.1
+\tbytes:\t0 0 7000 0 7000 0 0 0
+\tper-op statistics
+\t        READ: 2 2 0 416 7208 0 1 1
 """
 
 # Composed from the Lustre Operations Manual ("Lustre Parameters") and what its developers say on

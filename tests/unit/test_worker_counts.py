@@ -32,6 +32,8 @@ def test_version_2_has_a_line_for_each_device(device, read):
         ("/mnt/array", 600_000_000, 600_062_400),
         ("/mnt/array/imseg/data", 600_000_000, 600_062_400),
         ("/mnt/array/with blank/data", 5_000, 5_208),
+        ("/mnt/array/with#hash/data", 6_000, 6_208),
+        ("/mnt/array/with\\backslash/data", 7_000, 7_208),
     ],
 )
 def test_the_deepest_nfs_mount_above_the_data_counts(path, server, replies):
