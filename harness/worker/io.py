@@ -75,9 +75,12 @@ class DataCalls(Recorder):
         Raises:
             OSError: there is no such position, which those who look for something may ask for.
         """
-        known = offset if whence == os.SEEK_SET else -1
         arguments = (descriptor, offset, whence)
-        result = self._brief(Op.LSEEK, file, known, os.lseek, *arguments)
+        if whence == os.SEEK_END:
+            result = self._attempt(Op.LSEEK, file, -1, -1, os.lseek, *arguments)
+        else:
+            known = offset if whence == os.SEEK_SET else -1
+            result = self._brief(Op.LSEEK, file, known, os.lseek, *arguments)
         if isinstance(result, OSError):
             raise result
         return int(result)

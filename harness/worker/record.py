@@ -29,7 +29,9 @@ class Op(IntEnum):
     STAT = 12
 
 
-# Calls that no storage answers: they ask or change what the kernel keeps of an open file.
+# Calls that no storage answers: they ask or change what the kernel keeps of an open file. One
+# LSEEK is none of them and blocks like a read: to the end of a file, whose size NFS and FUSE ask
+# of their server.
 BRIEF = (Op.LSEEK, Op.DUP, Op.IOCTL, Op.FCNTL)
 
 

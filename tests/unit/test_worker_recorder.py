@@ -86,6 +86,18 @@ def test_brief_calls_are_in_the_marks_after_them(calls, file):
     assert opened["brief_ns"] == 0
 
 
+def test_a_seek_to_the_end_is_one_that_a_server_may_answer(calls, file):
+    descriptor = calls.open(file)
+    for whence, marks in ((os.SEEK_SET, 1), (os.SEEK_CUR, 1), (os.SEEK_END, 2)):
+        calls.move(descriptor, file, 0, whence)
+        assert calls.mark_count == marks
+    with pytest.raises(OSError, match="Invalid argument"):
+        calls.move(descriptor, file, -2 * file.size_bytes, os.SEEK_END)
+    calls.close(descriptor, file)
+    assert list(calls.rows()["op"][1:5]) == [Op.LSEEK] * 4
+    assert calls.mark_count == 4
+
+
 def test_a_thread_that_keeps_its_core_is_not_asked_for_its_run_queue(calls, file):
     descriptor = calls.open(file)
     for _ in range(1000):
