@@ -18,7 +18,7 @@ from harness.worker.io import TracedFile
 from harness.worker.record import FileClass, Op
 from harness.worker.spec import StepTime
 from harness.worker.vitals import Vitals, vitals
-from harness.worker.watchdog import Limits, Watchdog
+from harness.worker.watchdog import _WORDS, Limits, Watchdog
 from harness.worker.whereabouts import Place, Whereabouts
 from tests.unit.stuck_storage import stuck_storage
 from tests.unit.worker_run import REPOSITORY, command, load, load_json, make_data_set, make_spec
@@ -84,6 +84,8 @@ def test_the_rank_that_others_wait_for_is_named_with_file_and_time():
         (Place.BARRIER, None, "rank 0 at the barrier for 20 s"),
         (Place.EVICTION, 7, "rank 0 evicting case_00012_x.npy for 20 s"),
         (Place.PROBE, 7, "rank 0 asking what is in memory of case_00012_x.npy for 20 s"),
+        (Place.WARMING, 7, "rank 0 reading into memory case_00012_x.npy for 20 s"),
+        (Place.PIPELINE, None, "rank 0 in tf.data's pipeline for 20 s"),
         (Place.HANDOVER, None, "rank 0 waiting for another rank's batch for 20 s"),
         (Place.NOWHERE, None, "no rank is in a call on data"),
     ],
@@ -92,6 +94,10 @@ def test_every_place_has_its_words(place, file, words):
     run = Watched(ranks=1)
     run.enter(0, 0, place, *([] if file is None else [file]))
     assert run.after(20) == words
+
+
+def test_no_place_is_without_words():
+    assert set(_WORDS) == set(Place) - {Place.NOWHERE}
 
 
 def test_a_rank_that_is_stopped_is_named_first():
