@@ -137,7 +137,7 @@ class Recorder:
         function: Callable[..., Any],
         *arguments: Any,
     ) -> Any:
-        # Longer than a screen: each call of a function here would cost what a row does.
+        # Longer than a screen: each function called here would make every row dearer.
         # Returns the failure instead of raising it: some calls are made although they must fail.
         post, errno = self._post, 0
         # The CPU clock is read inside the wall clock, so that CPU never exceeds wall.
