@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from harness.worker.checkpoint import Checkpoint
 from harness.worker.io import MARK
 from harness.worker.record import ROW, STEP, WINDOW, Phase
 from harness.worker.schedule import evaluations_of_run, parts_of_run
@@ -27,7 +28,7 @@ class Room(NamedTuple):
 
 
 def rooms_of_rank(
-    spec: WorkerSpec, reading: Reading, *, rank: int, checkpoint_calls: int
+    spec: WorkerSpec, reading: Reading, *, rank: int, checkpoint: Checkpoint | None
 ) -> list[Room]:
     """Return the room of each thread of a rank: the main thread's, then its loader workers'.
 
@@ -35,9 +36,10 @@ def rooms_of_rank(
         spec: of the run.
         reading: for the batches, and the calls that they take.
         rank: the first has the most to do; those that read nothing have none.
-        checkpoint_calls: of all the rank's checkpoints; 0 where it writes none.
+        checkpoint: of the run.
     """
-    extra = with_slack(checkpoint_calls) if checkpoint_calls else 1
+    calls = checkpoint.calls(rank) if checkpoint else 0
+    extra = with_slack(calls) if calls else 1
     if rank >= reading.readers:
         return [Room(rows=extra, marks=extra)]
     workers = max(1, spec.loader_workers)
@@ -80,27 +82,39 @@ def with_slack(calls: int) -> int:
     return calls + calls // _SLACK_SHARE + _SLACK_ROWS
 
 
-def record_memory_bytes(spec: WorkerSpec, reading: Reading, *, checkpoint_calls: int) -> int:
+def steps_of_rank(spec: WorkerSpec, reading: Reading) -> int:
+    """Return how many STEP rows a rank writes: those of its steps, and step 0 of each epoch."""
+    return spec.epochs * (reading.steps_per_epoch + 1)
+
+
+def windows_of_rank(spec: WorkerSpec, reading: Reading) -> int:
+    """Return how many WINDOW rows a rank writes at most.
+
+    Each part is trained, and an evaluation and a checkpoint may follow.
+    """
+    return 3 * parts_of_run(spec, reading.steps_per_epoch)
+
+
+def record_memory_bytes(
+    spec: WorkerSpec, reading: Reading, *, checkpoint: Checkpoint | None
+) -> int:
     """Return the memory that all ranks need for what they record.
 
     At its end a rank brings the rows of its threads together and sorts them: three times the rows.
     """
-    rooms = rooms_of_rank(spec, reading, rank=0, checkpoint_calls=checkpoint_calls)
+    rooms = rooms_of_rank(spec, reading, rank=0, checkpoint=checkpoint)
     rows_bytes = sum(3 * room.rows * ROW.itemsize + room.marks * MARK.itemsize for room in rooms)
-    return reading.readers * rows_bytes + spec.accelerators * _steps_bytes(spec, reading)
+    steps_bytes = steps_of_rank(spec, reading) * STEP.itemsize
+    return reading.readers * rows_bytes + spec.accelerators * steps_bytes
 
 
-def record_disk_bytes(spec: WorkerSpec, reading: Reading, *, checkpoint_calls: int) -> int:
+def record_disk_bytes(spec: WorkerSpec, reading: Reading, *, checkpoint: Checkpoint | None) -> int:
     """Return the space that a recording may take, documents included; rows at their most."""
-    rooms = rooms_of_rank(spec, reading, rank=0, checkpoint_calls=checkpoint_calls)
+    rooms = rooms_of_rank(spec, reading, rank=0, checkpoint=checkpoint)
     rows_bytes = sum(room.rows for room in rooms) * ROW.itemsize
-    # Of each part: training, an evaluation, and a checkpoint.
-    windows_bytes = 3 * parts_of_run(spec, reading.steps_per_epoch) * WINDOW.itemsize
     table_bytes = sum(len(file.path) + _FILE_BYTES for file in reading.files)
-    rank_bytes = _steps_bytes(spec, reading) + windows_bytes + _RANK_BYTES
+    steps_bytes = steps_of_rank(spec, reading) * STEP.itemsize
+    windows_bytes = windows_of_rank(spec, reading) * WINDOW.itemsize
+    rank_bytes = steps_bytes + windows_bytes + _RANK_BYTES
     ranks_bytes = reading.readers * rows_bytes + spec.accelerators * rank_bytes
     return _DOCUMENTS_BYTES + table_bytes + ranks_bytes
-
-
-def _steps_bytes(spec: WorkerSpec, reading: Reading) -> int:
-    return spec.epochs * (reading.steps_per_epoch + 1) * STEP.itemsize

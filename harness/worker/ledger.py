@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.worker.capacity import Room, rooms_of_rank
+from harness.worker.capacity import Room, rooms_of_rank, steps_of_rank, windows_of_rank
+from harness.worker.checkpoint import Checkpoint
 from harness.worker.failure import MemoryShortError
 from harness.worker.record import ROW, STEP, WINDOW
-from harness.worker.schedule import parts_of_run
 from harness.worker.spec import WorkerSpec
 from harness.worker.workload import Reading
 
@@ -61,16 +61,16 @@ class Ledger:
         return len(rows)
 
 
-def ledger_of(spec: WorkerSpec, reading: Reading, *, rank: int, checkpoint_calls: int) -> Ledger:
+def ledger_of(
+    spec: WorkerSpec, reading: Reading, *, rank: int, checkpoint: Checkpoint | None
+) -> Ledger:
     """Return an empty ledger with room for all that a rank records.
 
     Raises:
         MemoryShortError: there is no memory for it.
     """
-    rooms = rooms_of_rank(spec, reading, rank=rank, checkpoint_calls=checkpoint_calls)
-    steps = spec.epochs * (reading.steps_per_epoch + 1)
-    # Of each part: training, an evaluation, and a checkpoint.
-    windows = 3 * parts_of_run(spec, reading.steps_per_epoch)
+    rooms = rooms_of_rank(spec, reading, rank=rank, checkpoint=checkpoint)
+    steps, windows = steps_of_rank(spec, reading), windows_of_rank(spec, reading)
     try:
         return Ledger(rank, rooms, steps=steps, windows=windows)
     except OSError as error:

@@ -138,9 +138,8 @@ class Training:
         )
 
     def _make_ledger(self) -> Ledger:
-        checkpoint = self._job.checkpoint
-        calls = checkpoint.calls(self._rank) if checkpoint else 0
-        return ledger_of(self._spec, self._job.reading, rank=self._rank, checkpoint_calls=calls)
+        job = self._job
+        return ledger_of(job.spec, job.reading, rank=self._rank, checkpoint=job.checkpoint)
 
     def _make_calls(self) -> tuple[DataCalls, list[DataCalls]]:
         rooms = zip(self._ledger.rooms, self._ledger.rows, strict=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from dsgen.size import format_size
 from harness.worker.capacity import record_memory_bytes
 from harness.worker.cgroup import CgroupLimits, own_limits
+from harness.worker.checkpoint import Checkpoint
 from harness.worker.failure import LimitError, MemoryShortError
 from harness.worker.loader import slots_for
 from harness.worker.spec import WorkerSpec
@@ -53,26 +54,30 @@ class MemoryFacts:
     total_bytes: int
 
 
-def needed_bytes(spec: WorkerSpec, reading: Reading, *, checkpoint_calls: int) -> int:
-    """Return what all ranks together keep; `checkpoint_calls` are of the first rank's."""
-    return sum(need.size_bytes for need in _needs(spec, reading, checkpoint_calls))
+def needed_bytes(spec: WorkerSpec, reading: Reading, *, checkpoint: Checkpoint | None) -> int:
+    """Return what all ranks together keep."""
+    return sum(need.size_bytes for need in _needs(spec, reading, checkpoint))
 
 
 def check_memory(
-    spec: WorkerSpec, reading: Reading, *, checkpoint_calls: int, limit_bytes: int | None = None
+    spec: WorkerSpec,
+    reading: Reading,
+    *,
+    checkpoint: Checkpoint | None,
+    limit_bytes: int | None = None,
 ) -> None:
     """Compare what all ranks keep with what is available.
 
     Args:
         spec: of the run.
         reading: for what readers and batches keep.
-        checkpoint_calls: of the first rank's checkpoint.
+        checkpoint: for what its writes leave.
         limit_bytes: what will be available; None is what is available here and now.
 
     Raises:
         MemoryShortError: it does not fit, with the figures and what the largest part depends on.
     """
-    needs = _needs(spec, reading, checkpoint_calls)
+    needs = _needs(spec, reading, checkpoint)
     all_bytes = sum(need.size_bytes for need in needs)
     there_bytes = available_bytes() if limit_bytes is None else limit_bytes
     if all_bytes > there_bytes:
@@ -119,7 +124,7 @@ def memory_facts(need_bytes: int, limits: CgroupLimits) -> MemoryFacts:
     )
 
 
-def _needs(spec: WorkerSpec, reading: Reading, checkpoint_calls: int) -> tuple[Need, ...]:
+def _needs(spec: WorkerSpec, reading: Reading, checkpoint: Checkpoint | None) -> tuple[Need, ...]:
     readers = reading.readers * max(1, spec.loader_workers)
     batches = reading.readers * slots_for(spec.loader_workers, spec.prefetch_batches)
     return (
@@ -134,7 +139,7 @@ def _needs(spec: WorkerSpec, reading: Reading, checkpoint_calls: int) -> tuple[N
             then="use fewer prefetch batches, loader workers or accelerators, or a smaller batch",
         ),
         Need(
-            size_bytes=record_memory_bytes(spec, reading, checkpoint_calls=checkpoint_calls),
+            size_bytes=record_memory_bytes(spec, reading, checkpoint=checkpoint),
             purpose="what is recorded",
             then="use fewer epochs",
         ),

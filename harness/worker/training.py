@@ -58,18 +58,17 @@ def run_training(spec: WorkerSpec, emit: Emit) -> None:
     with held(data_dir):
         reading = plan(spec, manifest_of(data_dir, spec.workload))
         checkpoint = checkpoint_of(spec, reading)
-        calls = checkpoint.calls(0) if checkpoint else 0
         check_devices(spec)
         check_descriptors(spec, reading)
         limits = own_limits()
         check_limit(spec.memory_bytes, limits)
-        check_memory(spec, reading, checkpoint_calls=calls)
+        check_memory(spec, reading, checkpoint=checkpoint)
         _make_directories(out_dir)
         if checkpoint is not None:
             checkpoint.remove_stale()
         traced = [*reading.files, *(checkpoint.files if checkpoint else ())]
         write_files(out_dir / "trace" / "files.json", traced)
-        memory = memory_facts(needed_bytes(spec, reading, checkpoint_calls=calls), limits)
+        memory = memory_facts(needed_bytes(spec, reading, checkpoint=checkpoint), limits)
         _run(spec, reading, checkpoint, emit, memory, _expel(spec, reading))
 
 
@@ -80,10 +79,9 @@ def check_need(spec: WorkerSpec, reading: Reading) -> int:
         MemoryShortError: it does not fit into the spec's limit.
     """
     checkpoint = checkpoint_of(spec, reading)
-    calls = checkpoint.calls(0) if checkpoint else 0
     if spec.memory_bytes is not None:
-        check_memory(spec, reading, checkpoint_calls=calls, limit_bytes=spec.memory_bytes)
-    return needed_bytes(spec, reading, checkpoint_calls=calls)
+        check_memory(spec, reading, checkpoint=checkpoint, limit_bytes=spec.memory_bytes)
+    return needed_bytes(spec, reading, checkpoint=checkpoint)
 
 
 def recording_bytes(spec: WorkerSpec, manifest: Manifest) -> int:
@@ -94,8 +92,7 @@ def recording_bytes(spec: WorkerSpec, manifest: Manifest) -> int:
     """
     reading = plan(spec, manifest)
     checkpoint = checkpoint_of(spec, reading)
-    calls = checkpoint.calls(0) if checkpoint else 0
-    return record_disk_bytes(spec, reading, checkpoint_calls=calls)
+    return record_disk_bytes(spec, reading, checkpoint=checkpoint)
 
 
 def plan(spec: WorkerSpec, manifest: Manifest) -> Reading:
@@ -172,12 +169,7 @@ def _run(
         if planted and planted.read_bytes_per_s
         else None,
         ledgers=[
-            ledger_of(
-                spec,
-                reading,
-                rank=rank,
-                checkpoint_calls=checkpoint.calls(rank) if checkpoint else 0,
-            )
+            ledger_of(spec, reading, rank=rank, checkpoint=checkpoint)
             for rank in range(spec.accelerators)
         ],
     )

@@ -94,9 +94,9 @@ def test_what_tensorflow_takes_is_asked_for_before_it_is_started(tmp_path, spec,
     spec = replace(spec, data_dir=str(data_dir), accelerators=2)
     reading = plan(spec, read_manifest(data_dir))
     monkeypatch.setattr(memory, "available_bytes", lambda: 1_500_000_000)
-    memory.check_memory(replace(spec, accelerator="emulated"), reading, checkpoint_calls=0)
+    memory.check_memory(replace(spec, accelerator="emulated"), reading, checkpoint=None)
     with pytest.raises(MemoryShortError, match=r"1.\d+ GB for TensorFlow and its models"):
-        memory.check_memory(spec, reading, checkpoint_calls=0)
+        memory.check_memory(spec, reading, checkpoint=None)
 
 
 def test_an_emulation_says_nothing_of_tensorflow(tmp_path):

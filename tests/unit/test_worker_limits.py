@@ -194,7 +194,7 @@ def test_many_processes_need_memory_of_their_own(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "available_bytes", lambda: 350_000_000)
     reading = plan(spec, read_manifest(data_dir))
     with pytest.raises(MemoryShortError, match=r"for 9 processes.*use fewer accelerators"):
-        memory.check_memory(spec, reading, checkpoint_calls=0)
+        memory.check_memory(spec, reading, checkpoint=None)
 
 
 class FortyCalls:
@@ -218,7 +218,7 @@ class FortyCalls:
 def test_readers_have_room_for_what_they_will_do(tmp_path, workers, batches):
     spec = make_spec(tmp_path, Path("/"), epochs=5, batch_size=2, eval_from=3, eval_every=2)
     spec = replace(spec, loader_workers=workers)
-    _, *rooms = rooms_of_rank(spec, FortyCalls(batches), rank=0, checkpoint_calls=0)
+    _, *rooms = rooms_of_rank(spec, FortyCalls(batches), rank=0, checkpoint=None)
     planned = 5 * batches * 2 * 40 + 2 * 3 * 40 + workers * 7
     assert planned < sum(rows for rows, _ in rooms) < 1.1 * planned + 65 * workers
     assert all(marks <= rows for rows, marks in rooms if rows > 1000)
