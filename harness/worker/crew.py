@@ -127,7 +127,7 @@ class Crew:
         for member in self._running():
             member.process.kill()
         self._collect_for(KILLED_S)
-        for member, ledger in zip(self.members, self._job.ledgers or (), strict=False):
+        for member, ledger in zip(self.members, self._job.ledgers, strict=False):
             member.save(ledger, Path(self._job.spec.out_dir))
 
     def vitals(self) -> list[Vitals | None]:

@@ -1,12 +1,13 @@
 """One rank's training: epochs of steps, evaluations, checkpoints, and what is recorded."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from harness.worker.accelerator import AS_TAKEN, Accelerator
+from harness.worker.cache import PageCache
 from harness.worker.checkpoint import Checkpoint, CheckpointWriter
 from harness.worker.clock import Look
 from harness.worker.comm import Activity, Board, Turnstile
@@ -15,13 +16,12 @@ from harness.worker.counters import Bystanders
 from harness.worker.course import Course, plan_course
 from harness.worker.failure import SelfCheckError
 from harness.worker.handover import GivingLoader, Handover, TakingLoader
-from harness.worker.io import DataCalls, TracedFile
-from harness.worker.ledger import Ledger, ledger_of
+from harness.worker.io import DataCalls
+from harness.worker.ledger import Ledger
 from harness.worker.loader import InlineLoader, Loader, ThreadLoader, slots_for
 from harness.worker.machine import Machine, MachineWindow
 from harness.worker.planted import Throttle, plant_in_calls, plant_in_reader
 from harness.worker.record import Phase, SourceCount
-from harness.worker.residency import Eviction, evict, resident_fraction, warm
 from harness.worker.schedule import Part, parts_of_epoch
 from harness.worker.sources import find_sources
 from harness.worker.spec import WorkerSpec
@@ -35,7 +35,7 @@ class Job:
     """What all ranks of a run share.
 
     `spin`: every rank has a core to itself, stays on it, and may burn it while it waits.
-    `ledgers`: of the ranks, where the parent shall have them, too.
+    `ledgers`: of the ranks.
     `handover`: from the rank that reads to those that do not; None where all read.
     `throttle`: of all reads, where one is planted.
     """
@@ -47,9 +47,9 @@ class Job:
     whereabouts: Whereabouts
     spin: bool
     checkpoint: Checkpoint | None
+    ledgers: Sequence[Ledger]
     handover: Handover | None = None
     throttle: Throttle | None = None
-    ledgers: Sequence[Ledger] | None = None
 
 
 class Training:
@@ -67,17 +67,18 @@ class Training:
         self._spec = spec
         self._rank = rank
         self._accelerator = accelerator
-        self._ledger = job.ledgers[rank] if job.ledgers else self._make_ledger()
+        self._ledger = job.ledgers[rank]
         self._steps = self._ledger.steps
         self._step_count = 0
         self._saved = 0  # checkpoints
         self._unsettled: Callable[[], None] | None = None
         self._window_count = 0
-        self.evictions: list[Eviction] = []
-        self._machine = Machine()  # before the rank may be kept on one core
+        # The first rank looks for all, and counts cores before it may be kept on one.
+        self._machine = Machine() if rank == 0 else None
         self.machine: list[MachineWindow] = []
         self.mismatches = 0
         self._post = job.whereabouts.post(rank, 0)
+        self.cache = PageCache(spec, job.reading.files, rank=rank, post=self._post)
         self._sources = find_sources(spec) if rank == 0 else None
         self._main, self._readers = self._make_calls()
         self._loader = self._make_loader()
@@ -121,7 +122,9 @@ class Training:
         checkpoint = self._job.checkpoint
         after_tests = checkpoint is not None and checkpoint.after_tests
         for epoch in range(1, spec.epochs + 1):
-            self._arrange_cache(epoch)
+            if self.cache.is_due(epoch):
+                self._job.board.enter(self._rank, Activity.EVICT, epoch, 0)
+                self.cache.arrange(epoch, self._meet)
             course = self._course(epoch)
             for part in parts_of_epoch(spec, epoch, course.steps, after_tests=after_tests):
                 self._train(course, part)
@@ -136,10 +139,6 @@ class Training:
         return self._ledger.save(
             out_dir, [calls.row_count for calls in (self._main, *self._workers())]
         )
-
-    def _make_ledger(self) -> Ledger:
-        job = self._job
-        return ledger_of(job.spec, job.reading, rank=self._rank, checkpoint=job.checkpoint)
 
     def _make_calls(self) -> tuple[DataCalls, list[DataCalls]]:
         rooms = zip(self._ledger.rooms, self._ledger.rows, strict=True)
@@ -160,12 +159,15 @@ class Training:
 
     def _make_meter(self) -> Meter:
         emulated = self._spec.accelerator == "emulated"
-        # The threads that compute are there by now, and loader workers are not.
-        threads: Callable[[], int] = (lambda: 0) if emulated else Bystanders().rchar
+        others: list[Callable[[], int]] = []
+        if not emulated:  # the threads that compute are there by now, and loader workers are not
+            others.append(Bystanders().rchar)
+        if self._machine is not None:
+            others.append(self._machine.looked)
         return Meter(
             [self._main, *self._workers()],
             inferred=emulated and not self._spec.leaves_rows,
-            bystanders=lambda: threads() + self._machine.looked(),
+            bystanders=lambda: sum(other() for other in others),
             sources=self._sources,
         )
 
@@ -192,41 +194,6 @@ class Training:
         if spec.loader_workers == 0:
             return InlineLoader(*workers[0], most_batches=most)
         return ThreadLoader(workers, prefetch=spec.prefetch_batches, most_batches=most)
-
-    def _arrange_cache(self, epoch: int) -> None:
-        """Bring the page cache into the state asked for; all ranks share the work."""
-        cache = self._spec.cache
-        if cache == "asis" or (cache in ("once", "warm") and epoch > 1):
-            return
-        files = self._job.reading.files
-        self._job.board.enter(self._rank, Activity.EVICT, epoch, 0)
-        self._meet()
-        started_ns = time.monotonic_ns()
-        own = files[self._rank :: self._spec.accelerators]
-        if cache == "warm":
-            warm(self._posted(Place.WARMING, own))
-        else:
-            evict(self._posted(Place.EVICTION, own))
-        self._meet()
-        if self._rank == 0 and cache != "warm":
-            self.evictions.append(
-                Eviction(
-                    epoch=epoch,
-                    files=len(files),
-                    bytes=sum(file.size_bytes for file in files),
-                    seconds=(time.monotonic_ns() - started_ns) / 1e9,
-                    resident_fraction=self._resident_fraction() if epoch == 1 else None,
-                )
-            )
-
-    def _resident_fraction(self) -> float | None:
-        return resident_fraction(self._posted(Place.PROBE, self._job.reading.files))
-
-    def _posted(self, place: Place, files: Iterable[TracedFile]) -> Iterator[str]:
-        """Yield the files' paths, and say of each that it is its turn."""
-        for file in files:
-            self._post.enter(place, time.monotonic_ns(), file.id)
-            yield file.path
 
     def _meet(self) -> None:
         """Wait for all ranks, and say so."""
@@ -255,7 +222,7 @@ class Training:
         epoch, steps = course.epoch, course.steps
         batches = course.batches_of(part)
         self._job.board.enter(self._rank, Activity.TRAIN, epoch, steps, done=part.start)
-        if self._rank == 0:  # it looks for all
+        if self._machine is not None:
             self._machine.begin()
         look = self._open()
         start_ns = look.now
@@ -267,7 +234,7 @@ class Training:
         self._loader.start(batches, phase=Phase.TRAIN, epoch=epoch, goes_on=goes_on)
         for step in range(part.start + 1, part.stop + 1):
             look = self._step(course, step, step - part.start - 1, look)
-        if self._rank == 0:
+        if self._machine is not None:
             self.machine.append(self._machine.end(epoch))
         self._settle()
         self._loader.finish()

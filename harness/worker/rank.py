@@ -117,7 +117,7 @@ def _train(job: Job, rank: int, outcome: Outcome, kept: list[Training]) -> None:
         outcome.has_schedstat = training.has_schedstat
         outcome.checked_windows = training.checked_windows
         outcome.mismatches = training.mismatches
-        outcome.evictions = training.evictions
+        outcome.evictions = training.cache.evictions
         outcome.machine = training.machine
         outcome.counts, outcome.uncounted = training.counts, training.uncounted
         outcome.tensorflow = None if tensorflow is None else asdict(tensorflow.facts)

@@ -17,6 +17,7 @@ from harness.worker.comm import Board, Turnstile
 from harness.worker.counters import Bystanders
 from harness.worker.failure import SelfCheckError
 from harness.worker.io import DataCalls
+from harness.worker.ledger import ledger_of
 from harness.worker.loop import Job, Training
 from harness.worker.record import Phase
 from harness.worker.training import plan
@@ -66,6 +67,7 @@ def test_a_step_is_declared_to_take_what_it_took_on_the_batch_that_was_read(
         whereabouts=Whereabouts(1, 1 + loader_workers),
         spin=False,
         checkpoint=None,
+        ledgers=[ledger_of(spec, reading, rank=0, checkpoint=None)],
     )
     accelerator = Computing()
     training = Training(job, 0, accelerator)

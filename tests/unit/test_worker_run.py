@@ -14,6 +14,7 @@ from harness.worker.comm import Board, Turnstile
 from harness.worker.crew import Crew
 from harness.worker.failure import RankError
 from harness.worker.io import DataCalls
+from harness.worker.ledger import ledger_of
 from harness.worker.loop import Job
 from harness.worker.record import ROW, STEP, WINDOW, Op, Phase
 from harness.worker.spec import StepTime
@@ -289,6 +290,7 @@ def test_instant_batches_leave_accelerators_all_the_time(tmp_path, loader_worker
         whereabouts=Whereabouts(2, 1 + loader_workers),
         spin=True,
         checkpoint=None,
+        ledgers=[ledger_of(spec, reading, rank=rank, checkpoint=None) for rank in range(2)],
     )
     crew = Crew(context, job)
     crew.start()
