@@ -84,14 +84,18 @@ PACKED_ROW = struct.Struct("<qqqqqqIIIHHBBBB")
 
 # One row per training step and rank, epochs and steps from 1. Step 0 is the barrier that opens
 # the epoch's window: only its barrier_end_ns counts, the other times equal it. Times of a step:
-# load_start <= load_end <= compute_end <= barrier_end, each in the rank's own main thread.
-# declared_ns: what the accelerator's profile says the step takes; of an accelerator that computes,
-# what the step took. io_wall_ns, io_cpu_ns, bytes:
-# within the data calls made for this step's batch, by whichever thread read it; prefetched reads
-# may lie before load_start. wait_*: where the interval [load_start, load_end] went, as the thread
-# that delivered the batch spent it: blocked in data calls, CPU in data calls, CPU elsewhere, and
-# ready but without a core; what is missing to the interval is unexplained. runqueue_ns: the main
-# thread's wait for a core over the whole step.
+# load_start <= load_end <= compute_end <= barrier_end, each in the rank's own main thread. A step's
+# load_start is the barrier_end before it, but for a pause between: an evaluation within the epoch,
+# and the checkpoint after it.
+# declared_ns: what the accelerator's profile says the step takes, 0 where nothing is computed; of
+# an accelerator that computes, what the step took. io_wall_ns, io_cpu_ns, bytes: within the data
+# calls made for this step's batch, by whichever thread of this rank read it, and 0 where no thread
+# did; prefetched reads may lie before load_start. Bytes are those of calls that leave rows: 0 where
+# tf.data reads.
+# wait_*: where the interval [load_start, load_end] went, as the thread that delivered the batch
+# spent it, in whichever rank: blocked in data calls, CPU in data calls, CPU elsewhere, and ready
+# but without a core; what is missing to the interval is unexplained. runqueue_ns: the main thread's
+# wait for a core over the whole step.
 STEP = np.dtype(
     [
         ("epoch", "<u4"),
@@ -112,12 +116,15 @@ STEP = np.dtype(
     ]
 )
 
-# One row per phase of an epoch and rank (train; eval; one checkpoint at the end, epoch = last).
+# One row per window and rank: of training, of each evaluation, and of each checkpoint, which only
+# waits where the rank writes none. Training that evaluations interrupt has a window for each part.
 # rchar: growth of /proc/self/io rchar between the snapshots, their own cost already taken off;
-# other_read_bytes: reads in the window that are not data (schedstat; what threads that compute
-# read, by the kernel's own count for each); row_bytes: sum of
+# other_read_bytes: reads in the window that are not data (schedstat; the first rank's looks at the
+# machine; what threads that compute read, by the kernel's own count for each); row_bytes: sum of
 # `returned` over the window's data-read rows. The self-check: rchar == row_bytes +
-# other_read_bytes. device_bytes: growth of read_bytes, -1 where it cannot be known.
+# other_read_bytes. Where tf.data reads there are no such rows: row_bytes and asked_bytes are then
+# what is left of rchar, and nothing is checked. device_bytes: growth of read_bytes, -1 where it
+# cannot be known.
 WINDOW = np.dtype(
     [
         ("epoch", "<u4"),
