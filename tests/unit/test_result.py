@@ -137,6 +137,7 @@ def test_a_rank_file_that_is_missing_is_named(tmp_path):
     assert result.epochs[0].complete is False
 
 
+@pytest.mark.spoils
 @pytest.mark.parametrize("name", ["steps/rank-00001.npy", "trace/files.json", "worker.json"])
 def test_a_file_cut_in_half_is_an_error_that_names_it(tmp_path, name):
     write(record(plan(2, 3)), tmp_path)
@@ -146,6 +147,7 @@ def test_a_file_cut_in_half_is_an_error_that_names_it(tmp_path, name):
         read_recording(tmp_path)
 
 
+@pytest.mark.spoils
 def test_rows_of_another_kind_are_refused(tmp_path):
     write(record(plan(2, 3)), tmp_path)
     np.save(tmp_path / "steps/rank-00000.npy", np.zeros(3))

@@ -161,6 +161,7 @@ def test_a_report_is_written_from_a_run_directory(tmp_path):
     assert not list(tmp_path.glob("*.partial"))
 
 
+@pytest.mark.spoils
 @pytest.mark.parametrize("lost", ["result.json", "steps"])
 def test_a_half_written_directory_is_an_expected_error(tmp_path, lost):
     recording = record(plan(2, 3))

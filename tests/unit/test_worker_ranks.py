@@ -286,6 +286,7 @@ def test_a_soft_limit_of_open_files_is_raised(tmp_path, data_dir):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.spoils
 def test_a_summary_that_cannot_be_written_does_not_hide_why_the_run_failed(tmp_path, data_dir):
     spec = make_spec(tmp_path, data_dir, step_time=StepTime(mean_s=float("nan"), sd_s=0.0))
     (tmp_path / "out" / "worker.json" / "in-the-way").mkdir(parents=True)
