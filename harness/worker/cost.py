@@ -18,8 +18,8 @@ _SWEPT = bytes(4 << 20)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RecordingCost:
-    """CPU time that recording takes.
+class RowCost:
+    """CPU time that rows take.
 
     Args:
         row_ns: of a recorded call, beyond the call itself.
@@ -32,8 +32,8 @@ class RecordingCost:
     look_ns: float
 
 
-def recording_cost() -> RecordingCost:
-    """Measure it on a file in memory; it takes about a tenth of a second.
+def row_cost() -> RowCost:
+    """Measure rows of a file in memory; it takes about a tenth of a second.
 
     Calls come in bursts, and before each burst data goes through the processor's caches: a file is
     read by a few calls at its beginning and a few at its end, and its data in between.
@@ -47,7 +47,7 @@ def recording_cost() -> RecordingCost:
     file = TracedFile(id=0, path="", size_bytes=1, file_class=FileClass.OTHER, role="sidecar")
     try:
         os.write(descriptor, b"x")
-        return RecordingCost(
+        return RowCost(
             row_ns=_added_ns(
                 partial(calls.pread, descriptor, file, offset=0, address=address, size_bytes=1),
                 partial(read_at, descriptor, address, 1, 0),

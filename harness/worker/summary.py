@@ -11,7 +11,7 @@ import numpy as np
 
 from dsgen.errors import PathError
 from harness.worker.accelerator import SPIN_NS
-from harness.worker.cost import RecordingCost
+from harness.worker.cost import RowCost
 from harness.worker.crew import Member
 from harness.worker.io import TracedFile
 from harness.worker.memory import MemoryFacts
@@ -50,7 +50,7 @@ def write_summary(
     cores: int,
     spin: bool,
     members: Sequence[Member],
-    cost: RecordingCost,
+    cost: RowCost,
     memory: MemoryFacts,
     expelled: Sequence[Eviction],
 ) -> None:

@@ -19,7 +19,7 @@ from harness.worker.cgroup import own_limits
 from harness.worker.checkpoint import KINDS, Checkpoint
 from harness.worker.comm import Board, Turnstile
 from harness.worker.cores import usable_cores
-from harness.worker.cost import recording_cost
+from harness.worker.cost import row_cost
 from harness.worker.crew import Crew
 from harness.worker.descriptors import check_descriptors
 from harness.worker.devices import check_devices
@@ -189,7 +189,7 @@ def _run(
         cores=cores,
         spin=spin,
         members=crew.members,
-        cost=recording_cost(),
+        cost=row_cost(),
         memory=memory,
         expelled=expelled,
     )

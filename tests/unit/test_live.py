@@ -14,7 +14,7 @@ from harness.analysis.notices import notices_of
 from harness.analysis.selfcheck import check_recording
 from harness.progress import TrainEvent, train_pace
 from harness.recordings import read_recording
-from harness.worker.cost import recording_cost as measured_cost
+from harness.worker.cost import row_cost
 from harness.worker.record import Op
 from harness.worker.spec import StepTime
 from harness.worker.training import run_training
@@ -112,7 +112,7 @@ def test_recording_that_costs_much_is_told(run):
 
 
 def test_what_a_row_takes_is_measured_again_and_again_much_alike():
-    costs = sorted(measured_cost().row_ns for _ in range(3))
+    costs = sorted(row_cost().row_ns for _ in range(3))
     assert costs[0] > 100
     assert costs[-1] < 50 * costs[0]
 
