@@ -3,12 +3,12 @@
 import time
 
 
-def wait_until(condition, what, seconds=30, pause=0.01):
+def wait_until(condition, what, timeout_s=30, pause_s=0.01):
     """Return when `condition()` is true; fail, naming `what`, where it never is."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, f"never happened: {what}"
-        time.sleep(pause)
+        time.sleep(pause_s)
 
 
 def wait_for_file(path, child):
@@ -20,4 +20,4 @@ def wait_for_file(path, child):
         assert exists or not ended, f"ended with {child.returncode} before it made {path}"
         return exists
 
-    wait_until(there, path, pause=0.0005)
+    wait_until(there, path, pause_s=0.0005)

@@ -98,7 +98,7 @@ def test_an_interrupted_build_leaves_no_container(client, base_id, tmp_path):
     wait_until(
         lambda: not client.containers.list(all=True, filters=filters, ignore_removed=True),
         "the build ended with its caller",
-        pause=0.2,
+        pause_s=0.2,
     )
     assert image_id_of(client, "feedrate-test:interrupted") is None
     for image in client.images.list(filters=filters):
@@ -250,7 +250,7 @@ def test_an_interrupted_bootstrap_leaves_no_process_and_no_mount(number):
         (directory,) = set(Path("/var/tmp").glob("feedrate-base-*")) - before
         child.send_signal(number)
         child.wait(timeout=20)
-    wait_until(lambda: not processes_of(directory), "every process ended", seconds=5, pause=0.1)
+    wait_until(lambda: not processes_of(directory), "every process ended", timeout_s=5, pause_s=0.1)
     assert str(directory) not in Path("/proc/self/mounts").read_text()
     assert directory.exists() == (number == signal.SIGKILL)
     shutil.rmtree(directory, ignore_errors=True)

@@ -87,7 +87,7 @@ def test_writers_die_with_the_process_that_started_them(tmp_path):
     child.kill()  # the parent alone
     child.wait()
     child.stdout.close()
-    wait_until(lambda: gone(child.pid), "every writer ended", seconds=5)
+    wait_until(lambda: gone(child.pid), "every writer ended", timeout_s=5)
     assert (tmp_path / "set" / JOURNAL_NAME).exists()
     with hold_exclusive(tmp_path / "set"):
         pass  # no stale lock
