@@ -13,9 +13,9 @@ from typing import Any
 
 from dsgen.errors import DataSetError, FeedrateError, PathError
 from harness.worker.record import Op
-from harness.worker.recorder import MARK, Recorder, Role, Totals, TracedFile
+from harness.worker.recorder import MARK, Recorder, Role, TracedFile
 
-__all__ = ["MARK", "DataCalls", "Role", "Totals", "TracedFile", "read_at"]
+__all__ = ["MARK", "DataCalls", "Role", "TracedFile", "read_at"]
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _LIBC.read.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)

@@ -37,7 +37,6 @@ class Where:
     """What a thread is in: a `Place` or an `Op`; `file` is an id, None where there is none."""
 
     rank: int
-    thread: int
     place: Place | Op
     file: int | None
     since_ns: int
@@ -88,7 +87,6 @@ class Whereabouts:
         return [
             Where(
                 rank=number // self._threads,
-                thread=number % self._threads,
                 place=Op(place) if place < Place.BARRIER else Place(place),
                 file=None if file == NO_FILE else file,
                 since_ns=since_ns,
