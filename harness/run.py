@@ -186,14 +186,13 @@ def check_exit(setting: Setting, job: Job, ended: JobExit, log: Path) -> None:
         then = "give it more by --memory, or fewer accelerators or loader workers"
         what = f"out of memory (limit {limit})"
         raise JobError(ExitCode.OUT_OF_MEMORY, what, where=where, then=then)
-    if said is not None and said.exit_code is ExitCode.STALLED:
+    # One that said how it failed and went on was ended for that, whatever its time limit.
+    if said is not None:
         raise JobError(said.exit_code, said.text)
     if ended.timed_out:
         then = "raise --max-duration"
         what = f"stopped at its time limit, {job.timeout_s:g} s after its start"
         raise JobError(ExitCode.STALLED, what, where=where, then=then)
-    if said is not None:
-        raise JobError(said.exit_code, said.text)
     known = {int(code) for code in ExitCode}
     code = ExitCode(ended.code) if ended.code in known else ExitCode.RANK_DIED
     last = ended.tail[-1] if ended.tail else "it said nothing"
