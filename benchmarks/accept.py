@@ -27,6 +27,7 @@ import similarity
 from commands import ROOT, Outcome, harness, result_of
 
 from dsgen.errors import ExitCode
+from dsgen.workloads import WORKLOADS
 from harness.worker.accelerator import Emulated
 from harness.worker.clock import set_timer_slack
 from harness.worker.spec import StepTime
@@ -186,11 +187,11 @@ def sixteen_gb(directory: Path) -> Outcome:
 
 
 def recording(directory: Path) -> Outcome:
-    """Record at less than 1 % of the ranks' CPU time, wherever accelerators compute."""
+    """Record at less than 1 % of the ranks' CPU time in the small run of each workload."""
     shares, failed = [], []
-    for workload, more in (("imseg", ("--buffer", "fresh")), ("bert", ()), ("dlrm", ())):
+    for workload in ("imseg", "bert", "dlrm"):
         places = ("--data", directory / "recording", "--results", directory / "results")
-        words = ("--preset", "smoke", "--engine", "local", "--accelerators", 2, *more)
+        words = ("--preset", "smoke", "--engine", "local", "--accelerators", 2)
         done = harness("benchmark", workload, *words, *places)
         if done.returncode:
             return False, done.stderr.splitlines()[-1]
@@ -198,6 +199,21 @@ def recording(directory: Path) -> Outcome:
         shares.append(f"{workload} {cost['share']:.2%} ({cost['ns_per_row']:,.0f} ns a row)")
         failed += [workload] if cost["share"] >= 0.01 else []
     return not failed, f"{', '.join(shares)} (1 %)"
+
+
+def cached_reads(directory: Path) -> Outcome:
+    """Read cached data by 8 readers on few cores: waiting for a core is no wait for storage."""
+    places = ("--data", directory / "cached", "--results", directory / "results")
+    words = ("--preset", "smoke", "--engine", "local", "--cache", "warm", "--ceiling", "false")
+    done = harness("benchmark", "imseg", *words, "--loader-workers", 0, *places)
+    if done.returncode:
+        return False, done.stderr.splitlines()[-1]
+    lost = result_of(done)["losses_accelerator_s"]
+    share = lost["storage_wait"] / lost["wall"]
+    return (
+        share < 0.02,
+        f"storage_wait {share:.2%} of wall (2 %), runqueue {lost['runqueue']:.1f} s",
+    )
 
 
 def memory_series(directory: Path) -> Outcome:
@@ -263,6 +279,20 @@ def smoke(directory: Path) -> Outcome:
     return good and engines == ["docker", "docker", "local"], figure
 
 
+def smoke_again(directory: Path) -> Outcome:
+    """Smoke of all workloads with docker, images and data there: under 2 minutes."""
+    words = ("--preset", "smoke", "--engine", "docker", "--data", directory / "again")
+    total_s = 0.0
+    for again in (False, True):
+        for workload in WORKLOADS:
+            start = time.monotonic()
+            done = harness("benchmark", workload, *words, "--results", directory / "results")
+            if done.returncode:
+                return False, done.stderr.splitlines()[-1]
+            total_s += again * (time.monotonic() - start)
+    return total_s < 120, f"{', '.join(WORKLOADS)} again in {total_s:.0f} s (120)"
+
+
 def fed(_: Path) -> Outcome:
     """Give two ranks with 10 ms of compute a reader that returns at once: AU at least 0.99."""
     test = "tests/unit/test_worker_run.py::test_instant_batches_leave_accelerators_all_the_time"
@@ -283,12 +313,14 @@ def fed(_: Path) -> Outcome:
 
 CHECKS: dict[str, Callable[[Path], Outcome]] = {
     "smoke": smoke,
+    "smoke-again": smoke_again,
     "generation": generation,
     "rates": rates,
     "cost": cost,
     "reuse": reuse,
     "reading": reading,
     "recording": recording,
+    "cached-reads": cached_reads,
     "scaling": scaling,
     "many-files": many_files,
     "comparing": comparing,

@@ -12,6 +12,7 @@ import contextlib
 import io
 import itertools
 import json
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ from harness.target import inspect_target
 _RUN = (
     *("--preset", "smoke", "--size", "500MB", "--accelerators", "2", "--epochs", "1"),
     *("--eval-from", "0", "--checkpoint", "none", "--loader-workers", "1", "--engine", "docker"),
+    *("--ceiling", "false"),
 )
 
 
@@ -47,7 +49,8 @@ class Found:
         flagged: those of which any metric was called faster or slower.
         slower: groups than which the slower one was called slower, in bandwidth.
         groups: how many there are.
-        ratios: of bandwidth, of every pair, then of the slower group over each.
+        ratios: of bandwidth, of every pair.
+        less_ratios: of bandwidth, of the slower group over each.
         scatter: of bandwidth, the largest standard deviation within a group.
     """
 
@@ -115,7 +118,9 @@ def measure(directory: Path, *, groups: int, repeat: int, bytes_per_s: int, less
     made = []
     for number, rate in enumerate(rates, start=1):
         results = directory / f"group-{number}-{repeat}-at-{rate}"
-        if not list(results.glob("imseg/*/group.json")):
+        groups = [json.loads(path.read_text()) for path in results.glob("imseg/*/group.json")]
+        if not any(len(group["runs"]) == repeat for group in groups):
+            shutil.rmtree(results, ignore_errors=True)
             train(directory, results, rate, repeat)
         made.append(results)
     equal, slow = made[:-1], made[-1]

@@ -98,7 +98,17 @@ def train(directory: Path, *words: object) -> dict[str, object]:
         *("train", "imseg", "--engine", "docker", "--data", directory / "files"),
         *("--results", directory / "results", "--config", directory / "instant.toml"),
         *("--profile", "instant", "--accelerators", 1, "--batch-size", 8, "--loader-workers", 0),
-        *("--cache", "once", "--eval-from", 0, "--checkpoint", "none", *words),
+        *(
+            "--cache",
+            "once",
+            "--eval-from",
+            0,
+            "--checkpoint",
+            "none",
+            "--ceiling",
+            "false",
+            *words,
+        ),
     )
     if done.returncode:
         raise SystemExit(done.stderr.splitlines()[-1])

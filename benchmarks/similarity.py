@@ -20,7 +20,7 @@ import argparse
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -159,7 +159,7 @@ def planned_side(wanted: Wanted, law: str, seed: int) -> Side:
     return Side(pattern=replace(pattern, rows=np.empty(0, ROW)), digest=digest)
 
 
-def measure(wanted: Wanted, laws: Iterable[str], seeds: Iterable[int]) -> dict[str, Fidelity]:
+def measure(wanted: Wanted, laws: Iterable[str], seeds: Sequence[int]) -> dict[str, Fidelity]:
     """Hold sets of each law against the original; without another law, that against itself."""
     original = str(STAND_INS[wanted.workload].wanted.law)
     sides = {

@@ -4,11 +4,13 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from harness.target import inspect_target
 from tests.rest import check_rest
 
 # Under nohup a hang-up is ignored, and stays so in what tests start, who want to see it heeded.
@@ -53,12 +55,24 @@ def reflink_lack():
 
 
 def fuse_lack():
-    return root_lack() if Path("/dev/fuse").exists() else "there is no /dev/fuse"
+    try:
+        os.close(os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        return f"/dev/fuse does not open ({error.strerror})"
+    return root_lack()
+
+
+def disk_lack():
+    place = tempfile.gettempdir()
+    device = inspect_target(Path(place)).device
+    on_disk = device is not None and Path(device).is_block_device()
+    return None if on_disk else f"{place} is on no block device"
 
 
 LACKS = {
     "engine": engine_lack,
     "browser": browser_lack,
+    "disk": disk_lack,
     "fuse": fuse_lack,
     "reflink": reflink_lack,
     "root": root_lack,

@@ -5,7 +5,6 @@ import os
 import signal
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
@@ -304,10 +303,9 @@ def test_a_prepared_engine_finds_its_image_again(engine):
     assert said == [f"image   {engine.facts()['image']}: ready"]
 
 
+@pytest.mark.disk
 def test_a_device_is_read_no_faster_than_its_limit(engine, job, tmp_path):
     device = inspect_target(tmp_path).device
-    if device is None or not Path(device).is_block_device():
-        pytest.skip("the temporary directory is on no block device")
     file = tmp_path / "data" / "file"
     code = (
         "import os, time\n"
