@@ -6,7 +6,7 @@ from harness.analysis.demand import Demand
 from harness.analysis.epoch import Epoch, epochs_of
 from harness.analysis.metrics import NS
 from harness.analysis.part import Part
-from harness.analysis.recording import Recording
+from harness.analysis.recording import Recording, total
 from harness.analysis.volume import WARM_DEVICE_SHARE, volume
 from harness.analysis.wording import percent
 
@@ -72,7 +72,7 @@ def client_au(ceiling: Ceiling, demand: Demand) -> float | None:
 
 
 def _bandwidth(epoch: Epoch) -> float | None:
-    returned = 0 if epoch.windows is None else int(epoch.windows["row_bytes"].sum())
+    returned = 0 if epoch.windows is None else total(epoch.windows, "row_bytes")
     return returned * NS / epoch.window_ns if returned and epoch.window_ns else None
 
 

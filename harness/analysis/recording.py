@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 from harness.worker.record import FileClass, SourceCount
 
 Records = NDArray[np.void]
+# Rows of all ranks, an array a rank; a rank may have several of a window's kind.
+ByRank = Sequence[Records]
 Status = Literal["ok", "failed", "interrupted"]
+
+
+def total(tables: ByRank, name: str) -> int:
+    """Return the sum of a field over all rows of all ranks."""
+    return sum(int(rows[name].sum()) for rows in tables)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -135,9 +135,13 @@ WINDOW = np.dtype(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceCount:
-    """Bytes that one source counted for all ranks over a window; None where it could not say."""
+    """Bytes that one source counted for all ranks over a window; None where it could not say.
+
+    `start_ns` is of the first rank's row of the window: an epoch may have several of a phase.
+    """
 
     source: str
     epoch: int
     phase: int
+    start_ns: int
     bytes: int | None
