@@ -138,10 +138,11 @@ class SourceCount:
     """Bytes that one source counted for all ranks over a window; None where it could not say.
 
     `start_ns` is of the first rank's row of the window: an epoch may have several of a phase.
+    Recordings of earlier versions do not tell it.
     """
 
     source: str
     epoch: int
     phase: int
-    start_ns: int
+    start_ns: int = -1
     bytes: int | None
