@@ -356,6 +356,17 @@ def test_a_directory_of_a_run_that_was_killed_is_refused(tmp_path):
     assert str(half) in runs.left_out[0]
 
 
+def test_a_plan_is_no_run_that_did_not_end(tmp_path):
+    planned = tmp_path / "20261124T020000Z-abcdef-plan"
+    (planned / "steps").mkdir(parents=True)
+    (planned / "spec.json").touch()
+    for name in (planned, tmp_path):
+        with pytest.raises(ResultError, match=r"no result: .*; give a result.json"):
+            read_runs(name)
+    put(tmp_path, result())
+    assert read_runs(tmp_path).left_out == ()
+
+
 def test_a_directory_that_may_not_be_read_is_an_error_and_not_left_out(tmp_path, monkeypatch):
     put(tmp_path, result())
     (tmp_path / "closed").mkdir()
