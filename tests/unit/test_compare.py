@@ -15,6 +15,7 @@ from dsgen.manifest import Allocation, ManifestFile
 from harness.analysis.likeness import differing_facts
 from harness.analysis.repeat import Repeat
 from harness.commands import main
+from harness.compare.command import FORMATS
 from harness.compare.read import read_runs
 from harness.config import Config
 from harness.dataset import content_crc32c, planned_manifest
@@ -476,6 +477,20 @@ def test_junit_tells_a_refusal_as_an_error(tmp_path):
     suite = ElementTree.parse(out).getroot().find("testsuite")
     assert suite.find("testcase/error").get("message").startswith("Not comparable: config.cache")
     assert suite.get("errors") == "1"
+
+
+def test_junit_says_that_it_was_forced(tmp_path):
+    a, b = side(tmp_path / "a", A), side(tmp_path / "b", A, day=25, config={"cache": "once"})
+    out = tmp_path / "out.xml"
+    assert compare(a, b, "--format", "junit", "--output", out, "--force") == 0
+    said = ElementTree.parse(out).getroot().find("testsuite/system-out").text
+    assert "Forced, though the work was not the same: config.cache." in said
+
+
+def test_every_format_that_can_be_asked_for_has_a_renderer_and_no_other_has_one():
+    from harness.compare import answer
+
+    assert set(FORMATS) == set(answer._RENDERERS)
 
 
 def test_junit_skips_what_was_not_tested(tmp_path):
