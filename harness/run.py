@@ -1,6 +1,5 @@
 """From a configuration to a data set, and from a data set to a result."""
 
-import secrets
 import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from harness.dataset import DataSet
 from harness.engine import Job, JobExit, Mount
 from harness.errors import JobError, ResultError, StopRequested, TargetError
 from harness.result import RESULT_NAME, Result
+from harness.run_name import partial_of, run_name
 from harness.setting import Setting
 from harness.target import create_directory, inspect_target
 from harness.training import spec_here, worker_spec
@@ -100,16 +100,16 @@ def train(setting: Setting, data: DataSet) -> ExitCode:
         check_complete(manifest, directory)
     _check_room(setting, manifest, directory)
     started = datetime.now(UTC)
-    run_id = f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-    home = setting.home
-    partial = home / f".{run_id}.partial"
+    run_id = run_name(started)
+    final = setting.home / run_id
+    partial = partial_of(final)
     # `steps` at once: a run that fails before its first epoch has no rows, but a reason to tell.
     for name in ("logs", "steps"):
         create_directory(partial / name)
     # What was counted here need not be counted there again.
     is_counted = manifest.crc32c is None and setting.config.workload == "bert"
     records = records_of(manifest) if is_counted else None
-    ending = run_ranks(setting, directory, partial, home / run_id, records=records)
+    ending = run_ranks(setting, directory, partial, final, records=records)
     ending, ceiling = _ceiling(setting, directory, partial, ending)
     # Nothing of this may be cut short: it ends by itself in a moment, whoever asks it to stop.
     with _undisturbed():
@@ -117,12 +117,12 @@ def train(setting: Setting, data: DataSet) -> ExitCode:
             result = conclude(
                 setting, manifest, directory, partial, run_id, started, ending, ceiling
             )
-            partial.rename(home / run_id)
+            partial.rename(final)
         except (OSError, ResultError) as error:
             setting.progress.say(f"no result: what is in {partial} can be removed")
             raise _unwritten(ending, partial, error) from error
-        result, ending = conclude_report(result, home / run_id, ending)
-    path = home / run_id / RESULT_NAME
+        result, ending = conclude_report(result, final, ending)
+    path = final / RESULT_NAME
     if result.recording is not None and result.recording.share is not None:
         setting.progress.say(f"recording took {cost_words(result.recording)}")
     setting.progress.say(result.verdict.sentence)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness.errors import NotComparableError, ResultError, SchemaError
 from harness.result import RESULT_NAME, Result, read_result
+from harness.run_name import is_partial
 
 # What a run makes first, and a plan as well: results are beside these, not below.
 _BEGUN = ("spec.json", "steps")
@@ -60,14 +61,9 @@ def _find(path: Path) -> tuple[list[Path], list[str]]:
     for directory, names in _walk(path):
         if RESULT_NAME in names:
             found.append(directory / RESULT_NAME)
-        elif _is_cut_short(directory) and names.intersection(_BEGUN):
+        elif is_partial(directory) and names.intersection(_BEGUN):
             unfinished.append(f"left out: {directory} is of a run that did not end")
     return found, unfinished
-
-
-def _is_cut_short(directory: Path) -> bool:
-    """Return whether it still has the name that a run's directory has until there is a result."""
-    return directory.name.startswith(".") and directory.name.endswith(".partial")
 
 
 def _walk(top: Path) -> Iterator[tuple[Path, set[str]]]:
