@@ -14,6 +14,7 @@ from harness.analysis.recording import Recording
 from harness.config import Config
 from harness.engine import Job, JobExit, Mount
 from harness.errors import ResultError
+from harness.limit import expected_memory
 from harness.progress import ErrorEvent, parse_event
 from harness.recordings import read_recording
 from harness.setting import Setting
@@ -67,7 +68,8 @@ def measure_ceiling(setting: Setting, directory: Path, partial: Path) -> Ceiling
         return no_ceiling(reason)
     try:
         recording = read_recording(partial)
-        measured = _measured(recording, config)
+        memory = expected_memory(config, engine=setting.engine.name)
+        measured = _measured(recording, config, memory.bytes)
         if measured is None:
             return no_ceiling("no epoch was measured from its first step to its last")
         size = size_of(config, measured)
@@ -109,7 +111,7 @@ def unsuitable(config: Config) -> str | None:
     return None
 
 
-def _measured(recording: Recording, config: Config) -> Measured | None:
+def _measured(recording: Recording, config: Config, memory_bytes: int) -> Measured | None:
     epochs = epochs_of(recording, warmup_epochs=config.warmup_epochs)
     metrics = compute_metrics(epochs, byte_source="none")
     kept = [epoch for epoch in epochs if epoch.complete]
@@ -117,13 +119,12 @@ def _measured(recording: Recording, config: Config) -> Measured | None:
     worker, bandwidth = recording.worker, metrics.bandwidth_bytes_per_s.value
     if not steps or not worker.steps_per_epoch or bandwidth is None:
         return None
-    memory_bytes = psutil.virtual_memory().available
     return Measured(
         steps_per_epoch=worker.steps_per_epoch,
         sample_bytes=worker.mean_sample_bytes or 0.0,
         step_wall_s=sum(epoch.window_ns for epoch in kept) / steps / 1e9,
         bytes_per_s=bandwidth,
-        memory_bytes=min(memory_bytes, config.memory_bytes or memory_bytes),
+        memory_bytes=min(psutil.virtual_memory().available, memory_bytes),
     )
 
 
