@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from harness.analysis.epoch import Epoch, measured
 from harness.analysis.part import Part
-from harness.analysis.recording import MachineWindow
+from harness.worker.record import MachineWindow
 
 NOT_LOOKED = "nothing was looked at"
 

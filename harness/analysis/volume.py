@@ -7,7 +7,8 @@ from msgspec import field
 
 from harness.analysis.counted import NOTHING_COUNTED, Counted, device_bytes
 from harness.analysis.part import Part
-from harness.analysis.recording import ByRank, Eviction, total
+from harness.analysis.recording import ByRank, total
+from harness.worker.record import Eviction
 
 # np.load reads a header three times, and read-ahead fetches more than was asked: the shares of
 # cold and warm leave room for both.

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from harness.analysis.recording import DataFile, Eviction, MachineWindow, Recording, WorkerFacts
+from harness.analysis.recording import DataFile, Recording, WorkerFacts
 from harness.analysis.result import RunFacts
-from harness.worker.record import ROW, STEP, WINDOW, FileClass, Op, Phase
+from harness.worker.record import ROW, STEP, WINDOW, Eviction, FileClass, MachineWindow, Op, Phase
 
 MS = 1_000_000
 START_NS = 5_000 * MS

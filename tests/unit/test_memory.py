@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.analysis.memory import effective_memory, memory_of, regime_of
-from harness.analysis.recording import Eviction
 from harness.analysis.result import build_result
 from harness.commands import main
 from harness.limit import expected_memory
 from harness.worker.cgroup import CgroupLimits
+from harness.worker.record import Eviction
 from tests.golden.recordings import facts, plan, record
 from tests.unit.test_config import run
 
