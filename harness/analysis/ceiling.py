@@ -37,6 +37,9 @@ def no_ceiling(reason: str) -> Ceiling:
     return Ceiling(au=None, bandwidth_bytes_per_s=None, steps=None, reason=reason)
 
 
+NOT_MEASURED: Final = no_ceiling("not measured")
+
+
 def compute_ceiling(recording: Recording, *, byte_source: str) -> Ceiling:
     """Return the figures of a rehearsal: a run of three epochs that read the same batches."""
     epochs = {epoch.number: epoch for epoch in epochs_of(recording, warmup_epochs=1)}
