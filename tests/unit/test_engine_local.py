@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -17,8 +16,8 @@ from dsgen.events import event_line
 from harness.engine import Job, Mount
 from harness.engine.local import LocalEngine
 from harness.errors import ConfigError, JobError, StopRequested, TargetError
+from harness.job import check_exit
 from harness.progress import Progress
-from harness.run import check_exit
 
 ENGINE = LocalEngine(reason="test")
 # Starts a child that would live on, and tells the ids of both.
@@ -155,7 +154,7 @@ def test_a_job_that_has_said_how_it_failed_and_goes_on_is_ended(job, monkeypatch
         assert time.monotonic() - started < 10
         assert (ended.timed_out, ended.code) == (True, 143)
         with pytest.raises(JobError, match=r"^rank 1 died$"):
-            check_exit(SimpleNamespace(progress=progress), wanted, ended, wanted.log)
+            check_exit(progress, wanted, ended, wanted.log)
 
 
 @pytest.mark.parametrize("who", ["command", "child", "guard", "all"])

@@ -9,8 +9,8 @@ import pytest
 from dsgen.errors import ExitCode
 from harness.engine import Job, JobExit
 from harness.errors import JobError
+from harness.job import check_exit
 from harness.progress import ErrorEvent
-from harness.run import check_exit
 
 JOB = Job(
     name="train-imseg",
@@ -19,7 +19,7 @@ JOB = Job(
     log=Path("/r/log"),
     timeout_s=5.0,
 )
-SILENT = SimpleNamespace(progress=SimpleNamespace(last_error=None))
+SILENT = SimpleNamespace(last_error=None)
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,8 @@ def test_the_end_of_a_job_that_did_its_work_is_not_told():
 @pytest.mark.parametrize("timeout_s", [None, 5.0])
 def test_what_a_job_said_is_told_though_it_had_to_be_ended(code, timeout_s):
     said = ErrorEvent(exit_code=code, text="rank 1 died")
-    setting = SimpleNamespace(progress=SimpleNamespace(last_error=said))
+    progress = SimpleNamespace(last_error=said)
     job, ended = replace(JOB, timeout_s=timeout_s), JobExit(code=137, timed_out=True)
     with pytest.raises(JobError) as caught:
-        check_exit(setting, job, ended, Path("/r/log"))
+        check_exit(progress, job, ended, Path("/r/log"))
     assert (caught.value.exit_code, str(caught.value)) == (code, "rank 1 died")
