@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from harness.worker.io import TracedFile
-from harness.worker.residency import Eviction, evict, resident_fraction, warm
+from harness.worker.record import Eviction
+from harness.worker.residency import evict, resident_fraction, warm
 from harness.worker.spec import WorkerSpec
 from harness.worker.whereabouts import Place, Post
 

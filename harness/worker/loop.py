@@ -19,9 +19,9 @@ from harness.worker.handover import GivingLoader, Handover, TakingLoader
 from harness.worker.io import DataCalls
 from harness.worker.ledger import Ledger
 from harness.worker.loader import InlineLoader, Loader, ThreadLoader, slots_for
-from harness.worker.machine import Machine, MachineWindow
+from harness.worker.machine import Machine
 from harness.worker.planted import Throttle, plant_in_calls, plant_in_reader
-from harness.worker.record import Phase, SourceCount
+from harness.worker.record import MachineWindow, Phase, SourceCount
 from harness.worker.schedule import Part, parts_of_epoch
 from harness.worker.sources import find_sources
 from harness.worker.spec import WorkerSpec
