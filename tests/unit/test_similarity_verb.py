@@ -189,6 +189,21 @@ def test_runs_that_ended_early_and_other_regimes_are_told(runs, similarity, tmp_
     assert "Different numbers of files read (train, x): original 16, generated 12." in page
 
 
+def test_runs_of_other_regimes_are_compared_by_their_calls(runs, similarity, tmp_path):
+    words = runs(sides=("original",))
+    for seed in (1, 2, 3):
+        pattern = volumes(SIZES, seed=seed, ranks=2, batch_size=2)
+        cold = {"config": {"memory_bytes": pattern.data_bytes // 2}}
+        words += ["--generated", str(write(tmp_path / f"cold{seed}", pattern, **cold))]
+    code, document, _, said = similarity(*words)
+    assert code is ExitCode.DONE
+    assert document["data"]["T"] is None
+    assert document["floor"]["T"] is None
+    assert set(document["floor"]["components"]) == set(CALL_COMPONENTS)
+    assert document["data"]["holds"]
+    assert "regimes differ: cold and warm" in said
+
+
 def test_an_output_that_cannot_be_written_is_told(runs, tmp_path):
     (tmp_path / "found").write_text("a file")
     code = main(["similarity", "imseg", *runs(seeds=(1,)), "--output", str(tmp_path / "found")])
