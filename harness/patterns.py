@@ -51,7 +51,7 @@ def read_pattern(directory: Path) -> Run:
         name=str(directory),
         source=str(source.get("source", "rows of our ranks")),
         notices=tuple(_notices(source, result)),
-        seed=seed if isinstance(seed := _part(result, "config").get("seed"), int) else None,
+        seed=_seed(result, directory),
     )
 
 
@@ -63,6 +63,13 @@ def _all_rows(trace: Path) -> Records:
         raise ResultError(what, where=str(trace), then=then)
     rows: Records = np.concatenate(parts)
     return rows
+
+
+def _seed(result: Mapping[str, Any], directory: Path) -> int | None:
+    """Return the seed of a run's order; a plan's stands in its configuration alone."""
+    config = _part(result, "config") or read_json(directory / "config.json")
+    seed = _part(result, "repeat").get("seed", config.get("seed"))
+    return seed if isinstance(seed, int) else None
 
 
 def _memory_bytes(source: Mapping[str, Any], result: Mapping[str, Any]) -> int | None:

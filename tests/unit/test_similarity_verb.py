@@ -147,6 +147,11 @@ def test_sides_that_cannot_be_held_against_one_another_are_refused(runs, similar
     seeds = [str(write(tmp_path / name, pattern, **facts)) for name in "ab"]
     two = [word for own in seeds for word in ("--original", own, "--generated", own)]
     assert refused(similarity(*two), "one seed twice: 7", "--original") is ExitCode.USAGE
+    plan, planned = str(write(tmp_path / "plan", pattern)), json.dumps({"seed": 7})
+    (tmp_path / "plan/config.json").write_text(planned)
+    (tmp_path / "plan/result.json").unlink()
+    two = [*two[:4], "--original", plan, "--generated", seeds[1]]
+    assert refused(similarity(*two), "one seed twice: 7", "--original") is ExitCode.USAGE
     other = [*words[:2], "--original", str(write(tmp_path / "other", stream()))]
     assert refused(similarity(*other), "not a recording of imseg", "record") is ExitCode.RESULT
     own = [*words[:4], "--control", words[1]]
@@ -202,6 +207,18 @@ def test_runs_of_other_regimes_are_compared_by_their_calls(runs, similarity, tmp
     assert set(document["floor"]["components"]) == set(CALL_COMPONENTS)
     assert document["data"]["holds"]
     assert "regimes differ: cold and warm" in said
+
+
+def test_repeats_of_one_configuration_have_seeds_of_their_own(similarity, tmp_path):
+    words = []
+    for side in ("original", "generated"):
+        for index in (1, 2):
+            pattern = volumes(SIZES, seed=index, ranks=2, batch_size=2)
+            repeat = {"config": {"seed": 7}, "repeat": {"seed": 6 + index}}
+            words += [f"--{side}", str(write(tmp_path / f"{side}{index}", pattern, **repeat))]
+    code, document, _, _ = similarity(*words)
+    assert code is ExitCode.DONE
+    assert document["data"]["pairs"] == 2
 
 
 def test_an_output_that_cannot_be_written_is_told(runs, tmp_path):
