@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.analysis.memory import Regime
 from harness.analysis.recording import Records
 from harness.similarity.distances import Floats, Weighted, weighted
 from harness.similarity.passes import mean_fraction_read, order_correlation
 from harness.similarity.pattern import (
     Pattern,
-    Regime,
     data_rows,
     excluded,
     is_transfer,

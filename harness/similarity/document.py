@@ -10,8 +10,9 @@ from typing import Final, Literal
 
 import numpy as np
 
+from harness.analysis.memory import Regime
 from harness.analysis.part import Part
-from harness.similarity.pattern import DATA_CLASSES, Pattern, Regime, moved_bytes
+from harness.similarity.pattern import DATA_CLASSES, Pattern, moved_bytes
 from harness.similarity.score import Score, Side, digest_sides, score_sides
 from harness.similarity.series import Fidelity, compare_runs
 from harness.similarity.sides import NUMBERS

@@ -209,6 +209,22 @@ def test_runs_of_other_regimes_are_compared_by_their_calls(runs, similarity, tmp
     assert "regimes differ: cold and warm" in said
 
 
+def test_memory_is_what_ranks_leave_and_a_block_left_out_is_no_hole(similarity, tmp_path):
+    pattern = volumes(SIZES, ranks=2, batch_size=2)
+    words = []
+    for side, need_bytes in (("original", 0), ("generated", pattern.data_bytes)):
+        memory = {"limit_bytes": 2 * pattern.data_bytes, "need_bytes": need_bytes}
+        dataset = {"bytes": pattern.data_bytes, "allocation": {"holes_bytes": 4096}}
+        place = write(tmp_path / side, pattern, memory=memory, dataset=dataset)
+        words += [f"--{side}", str(place)]
+    _, document, _, said = similarity(*words)
+    assert [document["runs"][side][0]["regime"] for side in ("original", "generated")] == [
+        "warm",
+        "knee",
+    ]
+    assert "regimes differ: knee and warm" in said
+
+
 def test_repeats_of_one_configuration_have_seeds_of_their_own(similarity, tmp_path):
     words = []
     for side in ("original", "generated"):
