@@ -86,6 +86,11 @@ def moved_bytes(rows: Records) -> NDArray[np.int64]:
     return moved
 
 
+def read_bytes(rows: Records) -> NDArray[np.int64]:
+    """Return the bytes that each row read; a checkpoint's move, too, but are written."""
+    return np.where(rows["op"] == Op.WRITE, 0, moved_bytes(rows))
+
+
 def unlabelled(pattern: Pattern) -> Pattern:
     """Return the pattern with epochs and phases that its calls alone tell.
 
