@@ -125,11 +125,15 @@ def check_log(log: Log, path: Path, *, partial: bool) -> None:
 
 
 def local_sizes(trace: Trace, maps: Sequence[Mapped]) -> dict[str, int]:
-    """Return the sizes of files that are on this machine and that no call of the trace told."""
+    """Return the sizes of files that are on this machine and that no call of the trace told.
+
+    Where a relative path begins is known to the traced program alone.
+    """
     paths = {one.call.path for one in trace.calls} - trace.sizes.keys()
     found = {}
     for path in paths:
-        if any(own.matches(path) for own in maps) and Path(path).is_file():
+        is_mapped = Path(path).is_absolute() and any(own.matches(path) for own in maps)
+        if is_mapped and Path(path).is_file():
             found[path] = Path(path).stat().st_size
     return found
 

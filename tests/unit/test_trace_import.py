@@ -145,6 +145,29 @@ def test_marks_tell_rank_epoch_and_phase(imported):
     assert rows["phase"].tolist() == ([Phase.TRAIN] * 4 + [Phase.EVAL] * 4) * 2
 
 
+def test_a_mark_that_could_not_be_left_is_none(imported):
+    mark = "/m/rank-00003-train-00001-00001"
+    failed = f'openat(AT_FDCWD, "{mark}", O_CREAT) = -1 ENOSPC (No space left on device)'
+    recorded, said, _ = imported([*reading("/d/1_x.npy"), line(failed, at=1)])
+    assert not recorded.pattern.labelled
+    assert "labels  none" in said[1]
+
+
+def test_a_relative_path_is_the_traced_programs(imported, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "1_x.npy").write_bytes(bytes(5000))
+    opened, _, *rest = reading("1_x.npy")
+    recorded, _, _ = imported([opened, *rest])
+    (file,) = recorded.pattern.files.values()
+    assert (file.path, file.size_bytes) == ("1_x.npy", 1000)
+
+
+def test_a_relative_path_begins_where_the_log_says():
+    opened = line('openat(AT_FDCWD</home/someone>, "1_x.npy", O_RDONLY) = 3</home/someone/1_x.npy>')
+    (one,) = parse([opened]).calls
+    assert one.call.path == "/home/someone/1_x.npy"
+
+
 def test_what_is_dropped_is_counted_and_told(imported):
     lines = [
         *reading("/d/1_x.npy"),
