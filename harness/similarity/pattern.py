@@ -59,6 +59,11 @@ class Pattern:
         return regime_in(self.memory_bytes, self.data_bytes)
 
 
+def phase_of(role: str) -> Phase:
+    """Return the phase in which files of a role are used."""
+    return _PHASES.get(role, Phase.TRAIN)
+
+
 def data_rows(pattern: Pattern) -> Records:
     """Return the rows on data files, in the order in which they began."""
     rows = pattern.rows[np.isin(pattern.rows["class"], DATA_CLASSES)]
@@ -98,7 +103,7 @@ def unlabelled(pattern: Pattern) -> Pattern:
     then, by whichever rank. A file that stays open all the time is in its first epoch for ever.
     """
     rows = pattern.rows[np.argsort(pattern.rows["t0_ns"], kind="stable")].copy()
-    phases = {number: _PHASES.get(file.role, Phase.TRAIN) for number, file in pattern.files.items()}
+    phases = {number: phase_of(file.role) for number, file in pattern.files.items()}
     numbers, inverse = np.unique(rows["file"], return_inverse=True)
     rows["phase"] = np.array([phases[int(one)] for one in numbers], np.uint8)[inverse]
     # Within each file in order of time, whatever lies between in the trace.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import numpy as np
 
@@ -23,11 +23,13 @@ from harness.trace.calls import Log, Trace
 from harness.trace.readers import Readers
 from harness.trace.rows import Imported, Mapped, import_rows
 from harness.trace.strace import OPTIONS, parse
+from harness.worker.io import TracedFile
 from harness.worker.record import FileClass
+from harness.worker.recorder import Role
+from harness.worker.summary import write_files
 
 SOURCE_NAME: Final = "source.json"
 RECORD: Final = f"strace {shlex.join(OPTIONS)} LOG COMMAND"
-ROLES: Final = ("train", "eval", "sidecar", "checkpoint")
 _NO_LABELS: Final = "none: epochs will be how often a file was opened, phases its role"
 _NOT_PERMITTED: Final = (
     "if tracing was not permitted, allow it (capability SYS_PTRACE in a container, "
@@ -75,8 +77,9 @@ def parse_map(text: str) -> Mapped:
         raise UsageError(f"--map {text!r}: no class of files", then=then)
     by_class = {"checkpoint": "checkpoint", "counts": "sidecar"}
     role = role or by_class.get(name, "train")
-    if role not in ROLES:
-        raise UsageError(f"--map {text!r}: no role {role!r}", then=f"roles: {', '.join(ROLES)}")
+    roles = get_args(Role)
+    if role not in roles:
+        raise UsageError(f"--map {text!r}: no role {role!r}", then=f"roles: {', '.join(roles)}")
     return Mapped(pattern=pattern, file_class=FileClass[name.upper()], role=role)
 
 
@@ -227,22 +230,18 @@ def _write(imported: Imported, wanted: Import, source: Mapping[str, Any]) -> Non
         ranks = imported.rows["rank"]
         for rank in range(int(ranks.max()) + 1):
             np.save(trace / f"rank-{rank:05d}.npy", imported.rows[ranks == rank])
-        files = {
-            str(number): {
-                "path": file.path,
-                "size_bytes": file.size_bytes,
-                "class": int(file.file_class),
-                "role": file.role,
-            }
-            for number, file in imported.files.items()
-        }
-        for name, content in (("files.json", files), (SOURCE_NAME, source)):
-            (trace / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_files(
+            trace / "files.json",
+            (TracedFile(id=number, **asdict(file)) for number, file in imported.files.items()),
+        )
+        said = json.dumps(source, indent=1)
+        (trace / SOURCE_NAME).write_text(said + "\n", encoding="utf-8")
         partial.chmod(0o755)
         partial.rename(wanted.output)
     except OSError as error:
-        if partial is not None:
-            shutil.rmtree(partial, ignore_errors=True)
         what = f"cannot write ({error.strerror})"
         then = "free space, or name another --output"
         raise TargetError(what, where=str(wanted.output), then=then) from error
+    finally:
+        if partial is not None:  # and was not renamed
+            shutil.rmtree(partial, ignore_errors=True)
