@@ -51,9 +51,6 @@ from harness.worker.training import plan
 _PRESETS: Final = {"imseg": "published", "bert": "default", "dlrm": "default"}
 # Nothing is there, and nothing will be.
 _NOWHERE: Final = Path("/nowhere")
-# Of the original's pairs of files: the lognormal's median and sigma, mean and deviation.
-_MEDIAN_BYTES, _SIGMA = 131.31e6, 0.4797
-_MEAN_BYTES, _DEVIATION_BYTES = 146_600_628, 68_341_808
 _DRAWN = "drawn"
 _LEAST_BYTES = 1_000_000  # where a normal law would have none, or less
 
@@ -82,15 +79,19 @@ def config_of(wanted: Wanted, law: str, seed: int) -> Config:
 
 
 def control_shapes(law: str, seed: int) -> Iterator[tuple[int, int, int]]:
-    """Yield shapes of which the sizes of pairs follow a law."""
+    """Yield shapes of which the sizes of pairs follow a law fitted to the original's."""
     random = np.random.Generator(named_words(f"imseg-{law}", seed))
+    pairs_bytes = np.array(
+        [sum(file.bytes for file in pair(case, first_index=0)) for case in originals()]
+    )
+    logarithms = np.log(pairs_bytes)
     while True:
         if law == "lognormal":
-            size_bytes = _MEDIAN_BYTES * np.exp(random.normal(0, _SIGMA))
+            size_bytes = np.exp(random.normal(logarithms.mean(), logarithms.std()))
         elif law == "normal":
-            size_bytes = random.normal(_MEAN_BYTES, _DEVIATION_BYTES)
+            size_bytes = random.normal(pairs_bytes.mean(), pairs_bytes.std())
         else:
-            size_bytes = _MEAN_BYTES
+            size_bytes = pairs_bytes.mean()
         yield max(1, int(max(size_bytes, _LEAST_BYTES) - 2 * HEADER_BYTES) // 5), 1, 1
 
 
