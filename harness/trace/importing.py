@@ -117,6 +117,8 @@ def check_log(log: Log, path: Path, *, partial: bool) -> None:
         what = "no log of strace" if log.lines else "an empty log"
         then = f"record by `{RECORD}`" if log.lines else _NOT_PERMITTED
         raise ResultError(what, where=f"{path}, line {line}", then=then)
+    if log.calls == 0:
+        raise ResultError("no call that returned", where=str(path), then=_NOT_PERMITTED)
     if log.clock != "unix":
         what = "its lines have no times" if log.clock == "none" else "times of another clock"
         then = f"-ttt is needed, seconds since 1970: record by `{RECORD}`"
