@@ -41,8 +41,8 @@ from harness.flags import add_flags
 from harness.plan.content import InLayout
 from harness.plan.rows import plan_rows
 from harness.similarity.digest import digest_of
-from harness.similarity.pattern import Pattern
-from harness.similarity.score import Side
+from harness.similarity.pattern import Pattern, read_bytes
+from harness.similarity.score import Side, score
 from harness.similarity.series import Fidelity, compare_runs
 from harness.training import worker_spec
 from harness.worker.record import ROW
@@ -125,8 +125,8 @@ def imseg_layout(law: str, seed: int, like: Layout, *, equal_counts: bool) -> La
     return Layout(parameters=like.parameters, files=tuple(files))
 
 
-def planned_side(wanted: Wanted, law: str, seed: int) -> Side:
-    """Plan a run and return its digest; its rows are let go."""
+def planned_pattern(wanted: Wanted, law: str, seed: int) -> Pattern:
+    """Plan a run and return its calls."""
     original = STAND_INS[wanted.workload].wanted.law
     config = config_of(wanted, str(original), seed)
     layout = planned(config)
@@ -149,15 +149,39 @@ def planned_side(wanted: Wanted, law: str, seed: int) -> Side:
         )
         for file in reading.files
     }
-    pattern = Pattern(rows=rows, files=files, timed=False)
-    digest = digest_of(pattern, labelled=True)
     counts = ", ".join(f"{layout.samples(role):,} {role}" for role in ("train", "eval"))
     print(
         f"  {law} seed {seed}: {layout.data_bytes:,} bytes, {len(layout.files)} files, {counts}, "
-        f"{reading.steps_per_epoch} steps; {len(rows):,} calls read {digest.bytes:,} bytes",
+        f"{reading.steps_per_epoch} steps; {len(rows):,} calls read "
+        f"{read_bytes(rows).sum():,} bytes",
         flush=True,
     )
+    return Pattern(rows=rows, files=files, timed=False)
+
+
+def planned_side(wanted: Wanted, law: str, seed: int) -> Side:
+    """Plan a run and return its digest; its rows are let go."""
+    pattern = planned_pattern(wanted, law, seed)
+    digest = digest_of(pattern, labelled=True)
     return Side(pattern=replace(pattern, rows=np.empty(0, ROW)), digest=digest)
+
+
+def score_seconds(wanted: Wanted) -> tuple[float, int]:
+    """Return how long a score of the original's runs of two seeds takes, and the rows of one.
+
+    Planned calls have no times; their places stand for them, so that T is computed, too.
+    """
+    law = str(STAND_INS[wanted.workload].wanted.law)
+    patterns = [
+        replace(planned_pattern(wanted, law, seed), timed=True, sparse=False, memory_bytes=1)
+        for seed in (1, 2)
+    ]
+    started_s = time.monotonic()
+    found = score(*patterns)
+    seconds = time.monotonic() - started_s
+    if found.L is None or found.T is None:
+        raise RuntimeError(f"not all was compared: {found}")
+    return seconds, min(len(pattern.rows) for pattern in patterns)
 
 
 def measure(wanted: Wanted, laws: Iterable[str], seeds: Sequence[int]) -> dict[str, Fidelity]:
