@@ -256,9 +256,11 @@ def test_au_below_the_mark_has_its_exit_code(place):
 
 
 def test_a_run_that_takes_too_long_says_where_it_was_and_leaves_its_log(place, tmp_path):
-    words = flags(place, "--results", tmp_path / "results", "--max-duration", 0.1)
+    # Ranks are looked at about once a second: a run of some 30 s cannot end before that.
+    lasting = ("--epochs", 100, "--max-duration", 0.5)
+    words = flags(place, "--results", tmp_path / "results", *lasting)
     done = harness("train", "imseg", *words)
-    assert refused(done, 10, "time limit of 0.1 s", "--max-duration")
+    assert refused(done, 10, "time limit of 0.5 s", "--max-duration")
     (path,) = results(tmp_path)
     assert json.loads(path.read_text())["exit_code"] == 10
     assert (path.parent / "logs" / "worker.log").is_file()
