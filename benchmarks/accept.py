@@ -113,7 +113,7 @@ def reuse(directory: Path) -> Outcome:
 
 def reading(directory: Path) -> Outcome:
     """Read cached files: reuse at most 1.6 of a bare read(2) loop, fresh not above np.load."""
-    taken = read.measure(directory / "read", "imseg", size_bytes=2 * 10**9, rounds=24)
+    taken = read.measure(directory / "read", "imseg", size_bytes=2 * 10**9, rounds=48)
     costs = {way: one.cpu_s_per_gb for way, one in taken.items()}
     reuse = read.compared(costs["ours, --buffer reuse"], costs["read(2)"])
     fresh = read.compared(costs["ours, --buffer fresh"], costs["np.load"])

@@ -1,6 +1,7 @@
 """What this client could do over cached data: a short second run, by the same engine and worker."""
 
 from dataclasses import dataclass, replace
+from io import StringIO
 from pathlib import Path
 from typing import Final
 
@@ -12,14 +13,14 @@ from harness.analysis.epoch import epochs_of
 from harness.analysis.metrics import compute_metrics
 from harness.analysis.recording import Recording
 from harness.config import Config
-from harness.engine import Job, JobExit, Mount
-from harness.errors import ResultError
-from harness.progress import ErrorEvent, parse_event
+from harness.job import check_exit, worker_job
+from harness.limit import expected_memory
+from harness.progress import Progress
 from harness.recordings import read_recording
 from harness.setting import Setting
 from harness.target import create_directory
 from harness.training import spec_here
-from harness.worker.spec import Rehearsal
+from harness.worker.spec import Rehearsal, WorkerSpec
 
 NAME: Final = "ceiling"
 TIMEOUT_S: Final = 60.0
@@ -67,14 +68,15 @@ def measure_ceiling(setting: Setting, directory: Path, partial: Path) -> Ceiling
         return no_ceiling(reason)
     try:
         recording = read_recording(partial)
-        measured = _measured(recording, config)
+        memory = expected_memory(config, engine=setting.engine.name)
+        measured = _measured(recording, config, memory.bytes)
         if measured is None:
             return no_ceiling("no epoch was measured from its first step to its last")
         size = size_of(config, measured)
         setting.progress.say(f"ceiling the same over cached data, {size.steps} steps")
         return _run(setting, directory, partial / NAME, size)
     except FeedrateError as error:
-        return no_ceiling(f"the run over cached data failed: {error}")
+        return no_ceiling(f"the run over cached data failed: {error.what}")
 
 
 def size_of(config: Config, measured: Measured) -> Size:
@@ -109,7 +111,7 @@ def unsuitable(config: Config) -> str | None:
     return None
 
 
-def _measured(recording: Recording, config: Config) -> Measured | None:
+def _measured(recording: Recording, config: Config, memory_bytes: int) -> Measured | None:
     epochs = epochs_of(recording, warmup_epochs=config.warmup_epochs)
     metrics = compute_metrics(epochs, byte_source="none")
     kept = [epoch for epoch in epochs if epoch.complete]
@@ -117,35 +119,34 @@ def _measured(recording: Recording, config: Config) -> Measured | None:
     worker, bandwidth = recording.worker, metrics.bandwidth_bytes_per_s.value
     if not steps or not worker.steps_per_epoch or bandwidth is None:
         return None
-    memory_bytes = psutil.virtual_memory().available
     return Measured(
         steps_per_epoch=worker.steps_per_epoch,
         sample_bytes=worker.mean_sample_bytes or 0.0,
         step_wall_s=sum(epoch.window_ns for epoch in kept) / steps / 1e9,
         bytes_per_s=bandwidth,
-        memory_bytes=min(memory_bytes, config.memory_bytes or memory_bytes),
+        memory_bytes=min(psutil.virtual_memory().available, memory_bytes),
     )
 
 
 def _run(setting: Setting, directory: Path, out: Path, size: Size) -> Ceiling:
     create_directory(out)
-    job = _job(setting, directory, out, size)
-    said: list[str] = []
-
-    def on_line(line: str) -> None:
-        event = parse_event(line)
-        if isinstance(event, ErrorEvent):
-            said.append(event.text)
-
-    ended = setting.engine.run(job, on_line)
-    if reason := _failure(ended, said):
-        return no_ceiling(f"the run over cached data failed: {reason}")
+    # What it says is no progress of the run, and its failure is not the run's.
+    own = Progress(StringIO(), is_terminal=False)
+    spec = _spec(setting, directory, out, size)
+    job = worker_job(
+        spec,
+        own,
+        task=NAME,
+        log=out / "worker.log",
+        timeout_s=TIMEOUT_S,
+        read_limits=setting.read_limits,
+    )
+    check_exit(own, job, setting.engine.run(job, own.line), job.log)
     return compute_ceiling(read_recording(out), byte_source=setting.target.byte_source)
 
 
-def _job(setting: Setting, directory: Path, out: Path, size: Size) -> Job:
-    config = setting.config
-    spec = replace(
+def _spec(setting: Setting, directory: Path, out: Path, size: Size) -> WorkerSpec:
+    return replace(
         spec_here(setting, directory, out),
         epochs=EPOCHS,
         warmup_epochs=1,
@@ -156,27 +157,3 @@ def _job(setting: Setting, directory: Path, out: Path, size: Size) -> Job:
         cache="asis",
         rehearsal=Rehearsal(idle_epochs=IDLE_EPOCHS, samples=size.samples),
     )
-    path = out / "spec.json"
-    try:
-        path.write_text(spec.to_json(), encoding="utf-8")
-    except OSError as error:
-        what, then = f"cannot write ({error.strerror})", "free space"
-        raise ResultError(what, where=str(path), then=then) from error
-    return Job(
-        name=f"{NAME}-{config.workload}",
-        arguments=("-m", "harness.worker", str(path)),
-        mounts=(Mount(path=directory, read_only=True), Mount(path=out)),
-        log=out / "worker.log",
-        memory_bytes=config.memory_bytes,
-        timeout_s=TIMEOUT_S,
-    )
-
-
-def _failure(ended: JobExit, said: list[str]) -> str | None:
-    if ended.out_of_memory:
-        return "out of memory"
-    if ended.timed_out:
-        return f"it took longer than {TIMEOUT_S:g} s"
-    if ended.code == 0:
-        return None
-    return said[-1] if said else f"exit code {ended.code}"

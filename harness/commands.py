@@ -24,7 +24,7 @@ from harness.dataset import (
     find_data_set,
     keep_apart,
 )
-from harness.engine.choose import choose_engine
+from harness.engine.choose import choose_engine, engine_name
 from harness.engine.client import connect
 from harness.fidelity.command import add_similarity_verb
 from harness.flags import add_flags, add_options
@@ -77,7 +77,7 @@ def _work(steps: Sequence[str], options: argparse.Namespace, command: tuple[str,
     with _progress(config) as progress:
         if "train" in steps:
             data = counted(config, data, progress.say)
-        training = training_lines(config, data) if "train" in steps else []
+        training = _training(config, data) if "train" in steps else []
         for line in [*target_lines(target), *data_lines(config, data), *training, *notices]:
             progress.say(line)
         if config.dry_run:
@@ -89,6 +89,10 @@ def _work(steps: Sequence[str], options: argparse.Namespace, command: tuple[str,
             return train_repeatedly(setting, data)
         progress.end(data_set(str(data.directory)))
     return ExitCode.DONE
+
+
+def _training(config: Config, data: DataSet) -> list[str]:
+    return training_lines(config, data, engine=engine_name(config.engine))
 
 
 def _originals(options: argparse.Namespace, command: tuple[str, ...]) -> ExitCode:
@@ -104,7 +108,7 @@ def _plan(options: argparse.Namespace, _: tuple[str, ...]) -> ExitCode:
     data = find_data_set(config)
     config, notices = keep_apart(config, data)
     with _progress(config) as progress:
-        for line in [*data_lines(config, data), *training_lines(config, data), *notices]:
+        for line in [*data_lines(config, data), *_training(config, data), *notices]:
             progress.say(line)
         if not config.dry_run:
             progress.end(plan(str(write_plan(config, data))))

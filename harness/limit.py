@@ -19,24 +19,27 @@ class ExpectedMemory(NamedTuple):
     source: MemorySource
 
 
-def expected_memory(config: Config) -> ExpectedMemory:
+def expected_memory(config: Config, *, engine: str) -> ExpectedMemory:
     """Return the memory that the configured run can have on this machine.
 
-    A container is in no group of ours; plain processes are in this one.
+    A container is in no group of ours; plain processes are in this one, and cannot have a limit of
+    their own.
     """
-    group = own_limits().memory_bytes if config.engine == "local" else None
+    is_ours = engine == "local" and config.memory_bytes is None
+    group = own_limits().memory_bytes if is_ours else None
     total = psutil.virtual_memory().total
     limit = effective_memory(total_bytes=total, asked_bytes=config.memory_bytes, group_bytes=group)
     return ExpectedMemory(*limit)
 
 
-def memory_lines(config: Config, spec: WorkerSpec, reading: Reading) -> list[str]:
+def memory_lines(
+    config: Config, expected: ExpectedMemory, spec: WorkerSpec, reading: Reading
+) -> list[str]:
     """Return how the memory of the run stands to its data, and what follows.
 
     Raises:
         MemoryShortError: the ranks' own need does not fit, with the figures.
     """
-    expected = expected_memory(config)
     memory = memory_of(
         expected.bytes,
         expected.source,

@@ -4,9 +4,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Final, Literal
+from typing import Final
 
-ByteSource = Literal["proc", "nfs-mountstats", "lustre-osc", "none"]
+from harness.worker.spec import ByteSource
 
 # No page of these can be dropped: the page cache is where the data is.
 _MEMORY: Final = frozenset({"tmpfs", "ramfs", "hugetlbfs", "devtmpfs"})

@@ -6,16 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from harness.analysis.recording import (
-    DataFile,
-    Eviction,
-    MachineWindow,
-    Recording,
-    Records,
-    WorkerFacts,
-)
+from harness.analysis.recording import DataFile, Recording, Records, WorkerFacts
 from harness.errors import ResultError
-from harness.worker.record import ROW, STEP, WINDOW, FileClass, SourceCount
+from harness.worker.record import ROW, STEP, WINDOW, Eviction, FileClass, MachineWindow, SourceCount
 
 _COUNTS = (
     "steps_per_epoch",

@@ -1,7 +1,6 @@
 """Several runs over one data set, each with a result of its own, and the group they are."""
 
 import json
-import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -19,6 +18,7 @@ from harness.dataset import DataSet
 from harness.errors import ResultError
 from harness.result import RESULT_NAME, Result, read_result
 from harness.run import train
+from harness.run_name import run_name
 from harness.setting import Setting
 from harness.system import system_facts
 from harness.target import create_directory
@@ -45,7 +45,7 @@ def train_repeatedly(setting: Setting, data: DataSet) -> ExitCode:
         return train(setting, data)
     if setting.config.cache == "asis":
         setting = replace(setting, notices=(*setting.notices, _ASIS_NOTICE))
-    name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}-x{count}"
+    name = run_name(datetime.now(UTC), f"x{count}")
     directory = setting.config.results / setting.config.workload / name
     create_directory(directory)
     try:
@@ -112,6 +112,8 @@ def _write_group(directory: Path, results: Sequence[Result], *, of: int) -> None
     Raises:
         ResultError: the directory does not take it.
     """
+    if not results:
+        return
     content: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "group": directory.name,
@@ -127,8 +129,6 @@ def _write_group(directory: Path, results: Sequence[Result], *, of: int) -> None
             if result.repeat is not None
         ],
     }
-    if not results:
-        return
     path = directory / GROUP_NAME
     try:
         write_beside(path, json.dumps(content, indent=1).encode() + b"\n")

@@ -1,6 +1,5 @@
 """From a configuration to a data set, and from a data set to a result."""
 
-import secrets
 import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -20,9 +19,11 @@ from harness.analysis.cost import cost_words
 from harness.ceiling import measure_ceiling
 from harness.conclude import Ending, conclude, conclude_report
 from harness.dataset import DataSet
-from harness.engine import Job, JobExit, Mount
-from harness.errors import JobError, ResultError, StopRequested, TargetError
+from harness.engine import Job, Mount
+from harness.errors import ResultError, StopRequested, TargetError
+from harness.job import check_exit, worker_job
 from harness.result import RESULT_NAME, Result
+from harness.run_name import partial_of, run_name
 from harness.setting import Setting
 from harness.target import create_directory, inspect_target
 from harness.training import spec_here, worker_spec
@@ -79,7 +80,7 @@ def make(
         mounts=(*(Mount(path=path, read_only=True) for path in inputs), Mount(path=directory)),
         log=log,
     )
-    check_exit(setting, job, setting.engine.run(job, setting.progress.line), log)
+    check_exit(setting.progress, job, setting.engine.run(job, setting.progress.line), log)
 
 
 def train(setting: Setting, data: DataSet) -> ExitCode:
@@ -100,16 +101,16 @@ def train(setting: Setting, data: DataSet) -> ExitCode:
         check_complete(manifest, directory)
     _check_room(setting, manifest, directory)
     started = datetime.now(UTC)
-    run_id = f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-    home = setting.home
-    partial = home / f".{run_id}.partial"
+    run_id = run_name(started)
+    final = setting.home / run_id
+    partial = partial_of(final)
     # `steps` at once: a run that fails before its first epoch has no rows, but a reason to tell.
     for name in ("logs", "steps"):
         create_directory(partial / name)
     # What was counted here need not be counted there again.
     is_counted = manifest.crc32c is None and setting.config.workload == "bert"
     records = records_of(manifest) if is_counted else None
-    ending = run_ranks(setting, directory, partial, home / run_id, records=records)
+    ending = run_ranks(setting, directory, partial, final, records=records)
     ending, ceiling = _ceiling(setting, directory, partial, ending)
     # Nothing of this may be cut short: it ends by itself in a moment, whoever asks it to stop.
     with _undisturbed():
@@ -117,12 +118,12 @@ def train(setting: Setting, data: DataSet) -> ExitCode:
             result = conclude(
                 setting, manifest, directory, partial, run_id, started, ending, ceiling
             )
-            partial.rename(home / run_id)
+            partial.rename(final)
         except (OSError, ResultError) as error:
             setting.progress.say(f"no result: what is in {partial} can be removed")
             raise _unwritten(ending, partial, error) from error
-        result, ending = conclude_report(result, home / run_id, ending)
-    path = home / run_id / RESULT_NAME
+        result, ending = conclude_report(result, final, ending)
+    path = final / RESULT_NAME
     if result.recording is not None and result.recording.share is not None:
         setting.progress.say(f"recording took {cost_words(result.recording)}")
     setting.progress.say(result.verdict.sentence)
@@ -170,50 +171,6 @@ def _undisturbed() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def check_exit(setting: Setting, job: Job, ended: JobExit, log: Path) -> None:
-    """Raise JobError when a job failed: in its own words where it had the time for them.
-
-    `log` is where its log will lie when the message is read.
-    """
-    if ended.code == 0 and not ended.out_of_memory and not ended.timed_out:
-        return
-    said = setting.progress.last_error
-    if ended.left_behind:
-        setting.progress.say(ended.left_behind)
-    where = f"{job.name}, log {log}"
-    if ended.out_of_memory:
-        limit = format_size(job.memory_bytes) if job.memory_bytes else "the machine's"
-        then = "give it more by --memory, or fewer accelerators or loader workers"
-        what = f"out of memory (limit {limit})"
-        raise JobError(ExitCode.OUT_OF_MEMORY, what, where=where, then=then)
-    if said is not None and said.exit_code is ExitCode.STALLED:
-        raise JobError(said.exit_code, said.text)
-    if ended.timed_out:
-        then = "raise --max-duration"
-        what = f"stopped at its time limit, {job.timeout_s:g} s after its start"
-        raise JobError(ExitCode.STALLED, what, where=where, then=then)
-    if said is not None:
-        raise JobError(said.exit_code, said.text)
-    known = {int(code) for code in ExitCode}
-    code = ExitCode(ended.code) if ended.code in known else ExitCode.RANK_DIED
-    last = ended.tail[-1] if ended.tail else "it said nothing"
-    raise JobError(code, f"{_how(ended.code)} ({last})", where=where, then=_next_step(ended.code))
-
-
-def _how(code: int) -> str:
-    try:
-        return f"killed by {signal.Signals(code - 128).name}"
-    except ValueError:
-        return f"ended with exit code {code}"
-
-
-def _next_step(code: int) -> str:
-    if code == 128 + signal.SIGKILL:
-        # Anybody may have sent it, but mostly it is the kernel.
-        return "check the memory (dmesg says whether the kernel ended it) and the log, then repeat"
-    return "see the log, and report it where that does not explain it"
-
-
 def run_ranks(
     setting: Setting,
     directory: Path,
@@ -226,7 +183,7 @@ def run_ranks(
     try:
         job = _training_job(setting, directory, partial, records)
         ended = setting.engine.run(job, setting.progress.line)
-        check_exit(setting, job, ended, final / job.log.relative_to(partial))
+        check_exit(setting.progress, job, ended, final / job.log.relative_to(partial))
     except FeedrateError as error:
         return Ending(status="failed", exit_code=error.exit_code, error=error)
     except StopRequested as stop:
@@ -249,28 +206,15 @@ def _ceiling(
 def _training_job(
     setting: Setting, directory: Path, partial: Path, records: tuple[int, ...] | None
 ) -> Job:
-    config, spec = setting.config, partial / "spec.json"
-    limit_s = config.max_duration_s
     here = spec_here(setting, directory, partial)
-    order = replace(here, planted=setting.planted, records=records)
-    try:
-        spec.write_text(order.to_json(), encoding="utf-8")
-    except OSError as error:
-        then = "free space, or name another --results"
-        raise ResultError(f"cannot write ({error.strerror})", where=str(spec), then=then) from error
-    mounts = [Mount(path=directory, read_only=True), Mount(path=partial)]
-    if config.checkpoint is not None:
-        create_directory(config.checkpoint)
-        mounts.append(Mount(path=config.checkpoint))
-    return Job(
-        name=f"train-{config.workload}",
-        arguments=("-m", "harness.worker", str(spec)),
-        mounts=tuple(mounts),
+    limit_s = setting.config.max_duration_s
+    return worker_job(
+        replace(here, planted=setting.planted, records=records),
+        setting.progress,
+        task="train",
         log=partial / "logs" / "worker.log",
-        memory_bytes=config.memory_bytes,
-        read_limits=setting.read_limits,
         timeout_s=limit_s and limit_s + _LIMIT_GRACE_S,
-        is_over=lambda: setting.progress.last_error is not None,
+        read_limits=setting.read_limits,
     )
 
 

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from dsgen.size import format_size
 from harness.errors import TargetError
-from harness.mounts import ByteSource, Mount, mount_of, parse_mountinfo, traits_of
+from harness.mounts import Mount, mount_of, parse_mountinfo, traits_of
 from harness.options import PLAIN_ADVICE, is_plain
+from harness.worker.spec import ByteSource
 
 _MOUNTINFO: Final = Path("/proc/self/mountinfo")
 _SYSFS: Final = Path("/sys")

@@ -9,7 +9,7 @@ from harness.analysis.verdict import LOW_DEMAND_BYTES_PER_S
 from harness.analysis.wording import rate
 from harness.config import Config, config_notices
 from harness.dataset import DataSet, planned_manifest, reading_notices
-from harness.limit import memory_lines
+from harness.limit import expected_memory, memory_lines
 from harness.setting import Setting
 from harness.sizing import check_size
 from harness.worker.bert_plan import records_of, with_records
@@ -99,8 +99,8 @@ def counted(config: Config, data: DataSet, say: Callable[[str], None]) -> DataSe
     return replace(data, manifest=with_records(manifest, spec))
 
 
-def training_lines(config: Config, data: DataSet) -> list[str]:
-    """Return what training will do, before it does.
+def training_lines(config: Config, data: DataSet, *, engine: str) -> list[str]:
+    """Return what training will do, before it does, by which engine.
 
     Raises:
         DataSetError: the data set, or the one that will be made, does not suit the training.
@@ -109,9 +109,10 @@ def training_lines(config: Config, data: DataSet) -> list[str]:
     """
     spec = worker_spec(config, data.directory, config.results)
     manifest = data.manifest or planned_manifest(config)
-    check_size(config, manifest)
+    memory = expected_memory(config, engine=engine)
+    check_size(config, manifest, memory_bytes=memory.bytes)
     reading = plan(spec, manifest)
-    check_size(config, manifest, reading.steps_per_epoch)
+    check_size(config, manifest, memory_bytes=memory.bytes, steps=reading.steps_per_epoch)
     by = "" if reading.readers == config.accelerators else ", read by one for all"
     lines = [
         f"train   {_accelerators(config)}, batch {config.batch_size} each{by}, "
@@ -126,7 +127,7 @@ def training_lines(config: Config, data: DataSet) -> list[str]:
             f"        evaluated after every {config.eval_every_steps:,} steps and at the end of an "
             "epoch, outside the time of its steps"
         )
-    lines += memory_lines(config, spec, reading)
+    lines += memory_lines(config, memory, spec, reading)
     return [*lines, *config_notices(config), *reading_notices(config, manifest)]
 
 

@@ -6,7 +6,7 @@ from harness.analysis.demand import Demand
 from harness.analysis.epoch import Epoch, epochs_of
 from harness.analysis.metrics import NS
 from harness.analysis.part import Part
-from harness.analysis.recording import Recording
+from harness.analysis.recording import Recording, total
 from harness.analysis.volume import WARM_DEVICE_SHARE, volume
 from harness.analysis.wording import percent
 
@@ -35,6 +35,9 @@ class Ceiling(Part, frozen=True, kw_only=True):
 def no_ceiling(reason: str) -> Ceiling:
     """Return that nothing is known."""
     return Ceiling(au=None, bandwidth_bytes_per_s=None, steps=None, reason=reason)
+
+
+NOT_MEASURED: Final = no_ceiling("not measured")
 
 
 def compute_ceiling(recording: Recording, *, byte_source: str) -> Ceiling:
@@ -72,7 +75,7 @@ def client_au(ceiling: Ceiling, demand: Demand) -> float | None:
 
 
 def _bandwidth(epoch: Epoch) -> float | None:
-    returned = 0 if epoch.windows is None else int(epoch.windows["row_bytes"].sum())
+    returned = 0 if epoch.windows is None else total(epoch.windows, "row_bytes")
     return returned * NS / epoch.window_ns if returned and epoch.window_ns else None
 
 

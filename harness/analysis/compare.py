@@ -26,40 +26,34 @@ class Figure:
     Args:
         name: as people say it.
         unit: of its values; `1` is a plain ratio.
+        of: its value in a result, None where there is none.
         better: which values are.
         decides: whether a regression of it fails. A median load time does not: while the storage
             keeps up it is microseconds of the client's, and may double without any accelerator
             waiting.
-        of: its value in a result, None where there is none.
     """
 
     name: str
     unit: str
-    better: Literal["higher", "lower"]
-    decides: bool
     of: Callable[[Result], float | None]
+    better: Literal["higher", "lower"] = "higher"
+    decides: bool = True
 
 
 FIGURES: Final = (
     Figure(
         name="bandwidth",
         unit="B/s",
-        better="higher",
-        decides=True,
         of=lambda result: result.metrics.bandwidth_bytes_per_s.value,
     ),
     Figure(
         name="throughput",
         unit="samples/s",
-        better="higher",
-        decides=True,
         of=lambda result: result.metrics.throughput_samples_per_s.value,
     ),
     Figure(
         name="AU",
         unit="1",
-        better="higher",
-        decides=True,
         of=lambda result: result.metrics.au.value,
     ),
     Figure(

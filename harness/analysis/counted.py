@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from harness.analysis.recording import Records, WorkerFacts
+from harness.analysis.recording import ByRank, WorkerFacts, total
 from harness.analysis.wording import size
 
 # Per rank, then what may stand in for it where a kernel has no such counter.
@@ -21,25 +21,26 @@ class Counted:
     """What counted bytes beside the ranks' own counters, and why others did not.
 
     Args:
-        bytes: (source, epoch, phase) -> bytes; None where a counter could not be read then.
+        bytes: (source, start of the first rank's window in ns) -> bytes; None where a counter could
+            not be read then.
         missing: source -> why it has no figure.
     """
 
-    bytes: Mapping[tuple[str, int, int], int | None] = field(default_factory=dict)
+    bytes: Mapping[tuple[str, int], int | None] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
 
-    def over(self, source: str, windows: Iterable[Records]) -> int | None:
+    def over(self, source: str, windows: Iterable[ByRank]) -> int | None:
         """Return the bytes of a source over all windows, None where one of them is missing."""
         if source in self.missing:
             return None
-        total = 0
-        for rows in windows:
-            keys = {(source, int(row["epoch"]), int(row["phase"])) for row in rows}
-            parts = [self.bytes.get(key) for key in keys]
-            if not parts or None in parts:
-                return None
-            total += sum(part for part in parts if part is not None)
-        return total
+        parts: list[int] = []
+        for by_rank in windows:
+            for start_ns in by_rank[0]["start_ns"]:
+                part = self.bytes.get((source, int(start_ns)))
+                if part is None:
+                    return None
+                parts.append(part)
+        return sum(parts) if parts else None
 
     def why(self, source: str) -> str:
         """Return why a source has no figure."""
@@ -52,26 +53,26 @@ NOTHING_COUNTED = Counted()
 def counted_of(worker: WorkerFacts, *, unknown: str = "") -> Counted:
     """Return what the worker's sources counted; `unknown` is why nothing counts on the target."""
     return Counted(
-        bytes={(one.source, one.epoch, one.phase): one.bytes for one in worker.counts},
+        bytes={(one.source, one.start_ns): one.bytes for one in worker.counts},
         missing={**worker.uncounted, **({"none": unknown} if unknown else {})},
     )
 
 
-def own_bytes(windows: Iterable[Records]) -> int | None:
+def own_bytes(windows: Iterable[ByRank]) -> int | None:
     """Return the ranks' own count, None where the kernel of one has none."""
     tables = list(windows)
-    if not all(bool((rows["device_bytes"] >= 0).all()) for rows in tables):
+    if not all(bool((own["device_bytes"] >= 0).all()) for by_rank in tables for own in by_rank):
         return None
-    return sum(int(rows["device_bytes"].sum()) for rows in tables)
+    return sum(total(by_rank, "device_bytes") for by_rank in tables)
 
 
 def device_bytes(
-    windows: Iterable[Records], counted: Counted, *, byte_source: str
+    windows: Iterable[ByRank], counted: Counted, *, byte_source: str
 ) -> tuple[int | None, str, str]:
     """Return the bytes from the device, their source, and why there are none.
 
     Args:
-        windows: arrays of WINDOW.
+        windows: of each epoch or evaluation the WINDOW rows, an array a rank.
         counted: what others than the ranks counted.
         byte_source: of the target.
     """
@@ -93,7 +94,7 @@ def device_bytes(
     return None, "none", f"{reason}, and of the control group: {counted.why(_INSTEAD)}"
 
 
-def source_notices(windows: Iterable[Records], counted: Counted, *, byte_source: str) -> list[str]:
+def source_notices(windows: Iterable[ByRank], counted: Counted, *, byte_source: str) -> list[str]:
     """Return what is to be said of the sources: that one fails, or that two contradict each other.
 
     A target on which nothing counts is spoken of before the run.
@@ -110,9 +111,9 @@ def source_notices(windows: Iterable[Records], counted: Counted, *, byte_source:
     ]
 
 
-def _about_others(tables: list[Records], byte_source: str, value: int) -> list[str]:
+def _about_others(tables: list[ByRank], byte_source: str, value: int) -> list[str]:
     """Return what is to be said where a source that counts for the whole host counted too much."""
-    returned = sum(int(rows["row_bytes"].sum()) for rows in tables)
+    returned = sum(total(by_rank, "row_bytes") for by_rank in tables)
     if byte_source == _OWN or value <= returned + max(AGREE_BYTES, AGREE_SHARE * returned):
         return []
     return [
@@ -122,9 +123,9 @@ def _about_others(tables: list[Records], byte_source: str, value: int) -> list[s
 
 
 def _disagreement(
-    tables: list[Records], counted: Counted, byte_source: str, value: int
+    tables: list[ByRank], counted: Counted, byte_source: str, value: int
 ) -> list[str]:
-    returned = sum(int(rows["row_bytes"].sum()) for rows in tables)
+    returned = sum(total(by_rank, "row_bytes") for by_rank in tables)
     first, (count, second, share) = {
         "proc": ("/proc/PID/io", (own_bytes(tables), "cgroup", AGREE_SHARE)),
         "nfs-mountstats": ("the mount's bytes", (value, "nfs-read-replies", _REPLY_SHARE)),

@@ -3,6 +3,7 @@
 from harness.analysis.epoch import Epoch, measured
 from harness.analysis.metrics import NS
 from harness.analysis.part import Part
+from harness.analysis.recording import total
 
 
 class Demand(Part, frozen=True, kw_only=True):
@@ -24,9 +25,7 @@ def compute_demand(epochs: tuple[Epoch, ...], mean_sample_bytes: float | None) -
     """
     kept = measured(epochs)
     steps = sum(epoch.step_count for epoch in kept)
-    samples = sum(
-        int(epoch.windows["samples"].sum()) for epoch in kept if epoch.windows is not None
-    )
+    samples = sum(total(epoch.windows, "samples") for epoch in kept if epoch.windows is not None)
     if not steps or not samples:
         return Demand(
             samples_per_s=None, bytes_per_s=None, mean_sample_bytes=None, mean_declared_ns=None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis.recording import Recording, Records
+from harness.analysis.recording import ByRank, Recording, Records
 from harness.worker.record import Phase
 
 
@@ -16,8 +16,8 @@ class Epoch:
     Args:
         steps: STEP, shape (ranks, 1 + steps); column 0 is the opening barrier. Shape (ranks, 0)
             when a rank never reached it.
-        windows: the WINDOW rows of training of all ranks, several of each where the epoch was
-            paused for evaluations; None when one is missing.
+        windows: the WINDOW rows of training, an array a rank, with several rows where the epoch
+            was paused for evaluations; None when one is missing.
         complete: every rank finished every step and closed its windows.
     """
 
@@ -25,7 +25,7 @@ class Epoch:
     warm_up: bool
     complete: bool
     steps: Records
-    windows: Records | None
+    windows: ByRank | None
 
     @property
     def step_count(self) -> int:
@@ -97,7 +97,7 @@ def _epoch(recording: Recording, number: int, warm_up: bool) -> Epoch:
         warm_up=warm_up,
         complete=whole and closed and (expected is None or common == expected + 1),
         steps=np.stack([rows[:common] for rows in by_rank]),
-        windows=np.concatenate(windows) if closed else None,
+        windows=tuple(windows) if closed else None,
     )
 
 

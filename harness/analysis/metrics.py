@@ -6,6 +6,7 @@ from harness.analysis.counted import NOTHING_COUNTED, Counted
 from harness.analysis.distribution import Distribution, distribution
 from harness.analysis.epoch import Epoch, measured
 from harness.analysis.part import Part
+from harness.analysis.recording import total
 from harness.analysis.volume import Volume, volume
 
 NS = 1_000_000_000
@@ -88,16 +89,16 @@ def compute_metrics(
     kept = measured(epochs)
     windows = [epoch.windows for epoch in kept if epoch.windows is not None]
     wall_ns = sum(epoch.window_ns for epoch in kept)
-    total = volume(windows, byte_source=byte_source, counted=counted)
-    samples = sum(int(rows["samples"].sum()) for rows in windows)
+    data = volume(windows, byte_source=byte_source, counted=counted)
+    samples = sum(total(rows, "samples") for rows in windows)
     return Metrics(
         au=_au(epochs, kept, wall_ns),
         au_mlperf_style=FormulaValue(value=_au_mlperf_style(kept), formula=MLPERF_STYLE_FORMULA),
         throughput_samples_per_s=Value(value=_ratio(samples * NS, wall_ns)),
-        bandwidth_bytes_per_s=Value(value=_ratio((total.returned or 0) * NS, wall_ns)),
+        bandwidth_bytes_per_s=Value(value=_ratio((data.returned or 0) * NS, wall_ns)),
         load_time_ns=distribution(load_times_ns(epochs)),
         overshoot_ns=distribution(_overshoots_ns(kept)),
-        bytes=total,
+        bytes=data,
     )
 
 
@@ -111,7 +112,7 @@ def epoch_facts(
         warm_up=epoch.warm_up,
         complete=epoch.complete,
         steps=epoch.step_count,
-        samples=None if windows is None else int(windows["samples"].sum()),
+        samples=None if windows is None else total(windows, "samples"),
         window_ns=epoch.window_ns if epoch.step_count else None,
         declared_ns=epoch.declared_ns,
         bytes=None

@@ -4,7 +4,7 @@ import numpy as np
 
 from harness.analysis.counted import NOTHING_COUNTED, Counted
 from harness.analysis.part import Part
-from harness.analysis.recording import Recording, Records
+from harness.analysis.recording import ByRank, Recording, Records, total
 from harness.analysis.volume import Volume, volume
 from harness.worker.record import Op, Phase
 
@@ -46,14 +46,14 @@ def evaluations_of(
     for number in numbers:
         windows = [own[own["epoch"] == number] for own in rows]
         for turn in range(min(map(len, windows))):
-            every = np.stack([own[turn] for own in windows])
-            start_ns = int(every["start_ns"].min())
+            every: ByRank = [own[turn : turn + 1] for own in windows]
+            start_ns = min(int(own["start_ns"].min()) for own in every)
             passes.append(
                 EvaluationPass(
                     epoch=number,
                     step=_steps_before(recording, number, start_ns),
-                    samples=int(every["samples"].sum()),
-                    window_ns=int(every["end_ns"].max()) - start_ns,
+                    samples=total(every, "samples"),
+                    window_ns=max(int(own["end_ns"].max()) for own in every) - start_ns,
                     bytes=volume([every], byte_source=byte_source, counted=counted),
                 )
             )

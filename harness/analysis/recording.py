@@ -7,10 +7,17 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.worker.record import FileClass, SourceCount
+from harness.worker.record import Eviction, FileClass, MachineWindow, SourceCount
 
 Records = NDArray[np.void]
+# Rows of all ranks, an array a rank; a rank may have several of a window's kind.
+ByRank = Sequence[Records]
 Status = Literal["ok", "failed", "interrupted"]
+
+
+def total(tables: ByRank, name: str) -> int:
+    """Return the sum of a field over all rows of all ranks."""
+    return sum(int(rows[name].sum()) for rows in tables)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,37 +28,6 @@ class DataFile:
     size_bytes: int
     file_class: FileClass
     role: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Eviction:
-    """One removal of the data set's pages from memory, before `epoch`; 0 is before the run.
-
-    `resident_fraction` is what a sparse probe still found in memory afterwards, 0 to 1; None
-    where the file system cannot say.
-    """
-
-    epoch: int
-    files: int
-    bytes: int
-    seconds: float
-    resident_fraction: float | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MachineWindow:
-    """What the machine did in the training window of `epoch`, see harness/worker/machine.py.
-
-    `pressure_ns` is for cpu, io and memory the time in which some, and in which all tasks stalled
-    on it; None is unknown, and `pressure_source` then says why.
-    """
-
-    epoch: int
-    elapsed_ns: int
-    cores: float
-    idle_ns: int | None
-    pressure_ns: Mapping[str, Sequence[int] | None]
-    pressure_source: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,14 +10,14 @@ from typing import Any, Literal
 from dsgen.errors import ExitCode
 from harness.analysis.allocation import holes_reason
 from harness.analysis.causes import find_causes
-from harness.analysis.ceiling import Ceiling, no_ceiling
+from harness.analysis.ceiling import NOT_MEASURED, Ceiling
 from harness.analysis.cost import RecordingCost, recording_cost
 from harness.analysis.counted import counted_of, source_notices
 from harness.analysis.demand import Demand, compute_demand
 from harness.analysis.epoch import Epoch, epochs_of, measured
 from harness.analysis.fed import Supply, most_fed
 from harness.analysis.losses import Losses, LossTotals, compute_losses, total_losses
-from harness.analysis.machine import MachineUse, machine_use
+from harness.analysis.machine import NOT_LOOKED, MachineUse, machine_use
 from harness.analysis.memory import Memory, memory_notices, recorded_memory
 from harness.analysis.metrics import NS, EpochFacts, Metrics, compute_metrics, epoch_facts
 from harness.analysis.notices import notices_of
@@ -103,8 +103,8 @@ class Result(Part, frozen=True, kw_only=True):
     losses: list[Losses]
     losses_accelerator_s: LossTotals | None
     demand: Demand
-    machine: MachineUse
-    ceiling: Ceiling
+    machine: MachineUse = NOT_LOOKED
+    ceiling: Ceiling = NOT_MEASURED
     evaluation: list[EvaluationPass]
     checkpoint: Checkpoint | None
     self_check: SelfCheck
@@ -213,13 +213,14 @@ def _case(
         few_steps=few_steps(epochs, read_ahead=_read_ahead(facts.config)),
         holes=holes_reason(facts.dataset),
         machine=machine_use(recording.worker.machine, epochs),
-        ceiling=facts.ceiling or no_ceiling("not measured"),
+        ceiling=facts.ceiling or NOT_MEASURED,
         fed=_fed(epochs, demand, facts),
         out_of_memory=facts.exit_code == ExitCode.OUT_OF_MEMORY,
     )
 
 
 def _read_ahead(config: Mapping[str, Any]) -> int:
+    """Return how many batches a rank's loader workers are asked for at the start."""
     return int(config.get("loader_workers") or 0) * int(config.get("prefetch_batches") or 0)
 
 
@@ -234,7 +235,7 @@ def _fed(epochs: tuple[Epoch, ...], demand: Demand, facts: RunFacts) -> int | No
         wall_s=sum(epoch.window_ns for epoch in kept)
         / sum(epoch.step_count for epoch in kept)
         / NS,
-        read_ahead=facts.config.get("loader_workers") != 0,
+        read_ahead=_read_ahead(facts.config) > 0,
     )
     return most_fed(supply, facts.steps_s)
 

@@ -7,7 +7,8 @@ from msgspec import field
 
 from harness.analysis.counted import NOTHING_COUNTED, Counted, device_bytes
 from harness.analysis.part import Part
-from harness.analysis.recording import Eviction, Records
+from harness.analysis.recording import ByRank, total
+from harness.worker.record import Eviction
 
 # np.load reads a header three times, and read-ahead fetches more than was asked: the shares of
 # cold and warm leave room for both.
@@ -59,23 +60,24 @@ class Volume(Part, frozen=True, kw_only=True):
 
 
 def volume(
-    windows: Iterable[Records], *, byte_source: str, counted: Counted = NOTHING_COUNTED
+    windows: Iterable[ByRank], *, byte_source: str, counted: Counted = NOTHING_COUNTED
 ) -> Volume:
     """Return the bytes of WINDOW rows; one rank without a device counter makes it unknown.
 
     Args:
-        windows: arrays of WINDOW, one an epoch, a row a rank.
+        windows: of each epoch or evaluation the WINDOW rows, an array a rank, the same ranks in
+            all.
         byte_source: where device bytes of the target come from; `none` says that they do not.
         counted: by other sources, for all ranks together.
     """
-    tables = [rows for rows in windows if len(rows)]
+    tables = [by_rank for by_rank in windows if any(map(len, by_rank))]
     if not tables:
         nothing = DeviceBytes(value=None, source="none", reason="no window was measured")
         return Volume(asked=None, returned=None, device=nothing, page_cache=None)
     device = _device(tables, counted, byte_source)
     return Volume(
-        asked=sum(int(rows["asked_bytes"].sum()) for rows in tables),
-        returned=sum(int(rows["row_bytes"].sum()) for rows in tables),
+        asked=sum(total(by_rank, "asked_bytes") for by_rank in tables),
+        returned=sum(total(by_rank, "row_bytes") for by_rank in tables),
         device=device,
         page_cache=_page_cache(tables, counted, byte_source) if device.value is not None else None,
         group=_group(tables, counted) if byte_source == "proc" else None,
@@ -83,46 +85,45 @@ def volume(
     )
 
 
-def _device(tables: list[Records], counted: Counted, byte_source: str) -> DeviceBytes:
+def _device(tables: list[ByRank], counted: Counted, byte_source: str) -> DeviceBytes:
     value, source, reason = device_bytes(tables, counted, byte_source=byte_source)
     return DeviceBytes(value=value, source=source, reason=reason)
 
 
-def _page_cache(tables: list[Records], counted: Counted, byte_source: str) -> int:
-    total = 0
-    for rows in tables:
-        value, _, _ = device_bytes([rows], counted, byte_source=byte_source)
-        total += max(0, int(rows["row_bytes"].sum()) - (value or 0))
-    return total
+def _page_cache(tables: list[ByRank], counted: Counted, byte_source: str) -> int:
+    answered = 0
+    for by_rank in tables:
+        value, _, _ = device_bytes([by_rank], counted, byte_source=byte_source)
+        answered += max(0, total(by_rank, "row_bytes") - (value or 0))
+    return answered
 
 
-def _group(tables: list[Records], counted: Counted) -> DeviceBytes:
+def _group(tables: list[ByRank], counted: Counted) -> DeviceBytes:
     value = counted.over("cgroup", tables)
     if value is None:
         return DeviceBytes(value=None, source="none", reason=counted.why("cgroup"))
     return DeviceBytes(value=value, source="cgroup")
 
 
-def _per_rank(tables: list[Records], *, known: bool) -> list[RankBytes]:
-    ranks = min(len(rows) for rows in tables)
+def _per_rank(tables: list[ByRank], *, known: bool) -> list[RankBytes]:
     return [
         RankBytes(
             rank=rank,
-            asked=sum(int(rows["asked_bytes"][rank]) for rows in tables),
-            returned=sum(int(rows["row_bytes"][rank]) for rows in tables),
-            device=sum(int(rows["device_bytes"][rank]) for rows in tables) if known else None,
+            asked=total(own, "asked_bytes"),
+            returned=total(own, "row_bytes"),
+            device=total(own, "device_bytes") if known else None,
         )
-        for rank in range(ranks)
+        for rank, own in enumerate(zip(*tables, strict=True))
     ]
 
 
-def client_state(total: Volume, evictions: tuple[Eviction, ...], *, cache: str) -> Client:
+def client_state(data: Volume, evictions: tuple[Eviction, ...], *, cache: str) -> Client:
     """Return whether this client's memory held the data: proven, or `unknown`.
 
     Proof is bytes from the device against bytes returned. Where no counter is to be had, evictions
     count as proof of cold when every probe after one found next to nothing left in memory.
     """
-    share = total.memory_share
+    share = data.memory_share
     if share is not None:
         if 1 - share >= COLD_DEVICE_SHARE:
             return "cold"

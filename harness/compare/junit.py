@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 
 from dsgen.errors import breaks_line
 from harness.analysis.compare import Compared, Comparison, change, share_text
-from harness.compare.table import interval_text, value_text
+from harness.compare.table import answer_lines, interval_text, value_text
 
 _CLASS = "feedrate.compare"
 
@@ -29,7 +29,7 @@ def junit_of(comparison: Comparison) -> str:
     output = _add(suite, "system-out")
     sides = (("A", comparison.a), ("B", comparison.b))
     notices = [f"{name}: {notice}" for name, side in sides for notice in side.notices]
-    output.text = "\n".join(map(_clean, (comparison.sentence, *notices)))
+    output.text = "\n".join(map(_clean, (*answer_lines(comparison), *notices)))
     ElementTree.indent(suites)
     body = ElementTree.tostring(suites, encoding="unicode")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{body}\n'

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from harness.errors import NotComparableError, ResultError, SchemaError
 from harness.result import RESULT_NAME, Result, read_result
+from harness.run_name import is_partial
 
-# What a run makes first: a directory that has one of these and no result is of none that ended.
+# What a run makes first, and a plan as well: results are beside these, not below.
 _BEGUN = ("spec.json", "steps")
 
 
@@ -60,7 +61,7 @@ def _find(path: Path) -> tuple[list[Path], list[str]]:
     for directory, names in _walk(path):
         if RESULT_NAME in names:
             found.append(directory / RESULT_NAME)
-        elif names.intersection(_BEGUN):
+        elif is_partial(directory) and names.intersection(_BEGUN):
             unfinished.append(f"left out: {directory} is of a run that did not end")
     return found, unfinished
 

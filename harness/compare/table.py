@@ -20,12 +20,12 @@ def text_of(comparison: Comparison) -> str:
     parts.append("\n".join([*_side("A", comparison.a), *_side("B", comparison.b)]))
     if not comparison.is_refused:
         parts.append(_aligned([_HEAD, *map(_metric_row, comparison.metrics)]))
-    return "\n\n".join([*parts, "\n".join(_answer(comparison))]) + "\n"
+    return "\n\n".join([*parts, "\n".join(answer_lines(comparison))]) + "\n"
 
 
 def markdown_of(comparison: Comparison) -> str:
     """Return it as Markdown, the answer first, where a page shows it."""
-    parts = ["\n\n".join(f"**{_plain(line)}**" for line in _answer(comparison))]
+    parts = ["\n\n".join(f"**{_plain(line)}**" for line in answer_lines(comparison))]
     if comparison.differences:
         parts.append(_piped([_FACTS_HEAD, *map(_fact_row, comparison.differences)]))
     sides = [*_side("A", comparison.a), *_side("B", comparison.b)]
@@ -33,6 +33,19 @@ def markdown_of(comparison: Comparison) -> str:
     if not comparison.is_refused:
         parts.append(_piped([_HEAD, *map(_metric_row, comparison.metrics)]))
     return "\n\n".join(parts) + "\n"
+
+
+def answer_lines(comparison: Comparison) -> list[str]:
+    """Return the answer in sentences, one a line, and before them that it was forced."""
+    limit = comparison.regression_limit
+    lines = [comparison.sentence]
+    if comparison.forced:
+        facts = ", ".join(difference.fact for difference in comparison.forbidding)
+        lines.insert(0, f"Forced, though the work was not the same: {facts}.")
+    if comparison.regressed and limit is not None:
+        names = ", ".join(metric.name for metric in comparison.regressed)
+        lines.append(f"Regression of more than {share_text(limit)}: {names}.")
+    return lines
 
 
 def value_text(value: float, unit: str) -> str:
@@ -55,18 +68,6 @@ def interval_text(metric: Compared) -> str:
     if ratio is None or ratio.low is None or ratio.high is None:
         return ""
     return f"{change(ratio.low)} to {change(ratio.high)}"
-
-
-def _answer(comparison: Comparison) -> list[str]:
-    limit = comparison.regression_limit
-    lines = [comparison.sentence]
-    if comparison.forced:
-        facts = ", ".join(difference.fact for difference in comparison.forbidding)
-        lines.insert(0, f"Forced, though the work was not the same: {facts}.")
-    if comparison.regressed and limit is not None:
-        names = ", ".join(metric.name for metric in comparison.regressed)
-        lines.append(f"Regression of more than {share_text(limit)}: {names}.")
-    return lines
 
 
 def _side(name: str, side: Side) -> list[str]:

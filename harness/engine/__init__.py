@@ -50,7 +50,9 @@ class Job:
 class JobExit:
     """How a job ended. `tail` holds the last lines of standard error.
 
-    `left_behind` says what could not be ended: something that the kernel holds.
+    `timed_out` says that it had to be ended: at its time limit, or because it went on for long
+    after it had told how it ended. `left_behind` says what could not be ended: something that the
+    kernel holds.
     """
 
     code: int

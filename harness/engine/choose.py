@@ -9,6 +9,17 @@ from harness.engine.local import LocalEngine
 from harness.errors import EngineError
 
 
+def engine_name(asked: Literal["auto", "docker", "local"]) -> str:
+    """Return the name of the engine that `choose_engine` returns, where it finds what it needs."""
+    if asked != "auto":
+        return asked
+    try:
+        connect().close()
+    except EngineError:
+        return "local"
+    return "docker"
+
+
 def choose_engine(
     name: Literal["auto", "docker", "local"],
     *,

@@ -1,7 +1,6 @@
 """A plan as a run would leave it: rows, files and facts in a directory of their own."""
 
 import json
-import secrets
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from harness.dataset import DataSet, planned, planned_manifest
 from harness.errors import TargetError
 from harness.plan.content import Content, InLayout, OnDisk
 from harness.plan.rows import BLOCK_BYTES, plan_rows
+from harness.run_name import partial_of, run_name
 from harness.target import create_directory
 from harness.trace.importing import SOURCE_NAME
 from harness.training import worker_spec
@@ -39,9 +39,8 @@ def write_plan(config: Config, data: DataSet) -> Path:
         UsageError: its reader makes calls that nobody records.
         TargetError: the directory cannot be written.
     """
-    home = config.results / config.workload
-    name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}-plan"
-    partial, final = home / f".{name}.partial", home / name
+    final = config.results / config.workload / run_name(datetime.now(UTC), "plan")
+    partial = partial_of(final)
     spec = worker_spec(config, data.directory, final)
     if not spec.leaves_rows:
         where, then = f"--loader {spec.loader}", "use --loader native"

@@ -1,7 +1,6 @@
 """One training with a cause planted in it."""
 
-import secrets
-from contextlib import nullcontext
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,11 +10,13 @@ import msgspec
 from dsgen.errors import FeedrateError
 from dsgen.manifest import Manifest
 from harness.analysis.epoch import epochs_of, measured
-from harness.conclude import conclude
+from harness.conclude import Ending, conclude
 from harness.config import Config
+from harness.errors import TargetError
 from harness.progress import Progress
 from harness.recordings import read_recording
 from harness.run import run_ranks
+from harness.run_name import partial_of, run_name
 from harness.selftest.cause import Cause, Means, Outcome
 from harness.selftest.neighbour import spinning
 from harness.setting import Setting
@@ -48,28 +49,45 @@ def attempt(
     if cause.memory_bytes is not None and setting.engine.name == "local":
         return Outcome(declined="plain processes cannot be held to a memory limit")
     started = datetime.now(UTC)
-    run_id = f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-    final = config.results / "selftest" / run_id
-    home = final.with_name(f".{run_id}.partial")
-    for name in ("logs", "steps"):
-        create_directory(home / name)
-    neighbours = spinning(cause.neighbours) if cause.neighbours else nullcontext()
-    with (home / "logs" / "progress.log").open("w", encoding="utf-8") as log:
-        planted = replace(
-            setting,
-            config=config,
-            # The errors of one run are no other's.
-            progress=Progress(log, is_terminal=False),
-            planted=means.planted(cause),
-            read_limits=means.limits(cause),
-            notices=(f"Selftest, planted on purpose: {cause.name}.",),
-        )
-        with neighbours:
-            ending = run_ranks(planted, directory, home, final)
-    if ending.stop is not None:
-        raise ending.stop
+    final = config.results / "selftest" / run_name(started)
+    home = partial_of(final)
     try:
-        result = conclude(planted, manifest, directory, home, run_id, started, ending)
+        for name in ("logs", "steps"):
+            create_directory(home / name)
+        with (home / "logs" / "progress.log").open("w", encoding="utf-8") as log:
+            planted = replace(
+                setting,
+                config=config,
+                # The errors of one run are no other's.
+                progress=Progress(log, is_terminal=False),
+                planted=means.planted(cause),
+                read_limits=means.limits(cause),
+                notices=(f"Selftest, planted on purpose: {cause.name}.",),
+            )
+            with spinning(cause.neighbours):
+                ending = run_ranks(planted, directory, home, final)
+        if ending.stop is not None:
+            raise ending.stop
+        return _outcome(planted, manifest, directory, final, started, ending)
+    except OSError as error:
+        then = "free space, or name another --results"
+        what, where = f"cannot write ({error.strerror})", str(config.results)
+        raise TargetError(what, where=where, then=then) from error
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _outcome(
+    setting: Setting,
+    manifest: Manifest,
+    directory: Path,
+    final: Path,
+    started: datetime,
+    ending: Ending,
+) -> Outcome:
+    home = partial_of(final)
+    try:
+        result = conclude(setting, manifest, directory, home, final.name, started, ending)
     except FeedrateError as error:
         return Outcome(error=ending.error or error)
     epochs = epochs_of(read_recording(home), warmup_epochs=0)

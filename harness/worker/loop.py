@@ -18,10 +18,10 @@ from harness.worker.handover import GivingLoader, Handover, TakingLoader
 from harness.worker.io import DataCalls, TracedFile
 from harness.worker.ledger import Ledger, ledger_of
 from harness.worker.loader import InlineLoader, Loader, ThreadLoader, slots_for
-from harness.worker.machine import Machine, MachineWindow
+from harness.worker.machine import Machine
 from harness.worker.planted import Throttle, plant_in_calls, plant_in_reader
-from harness.worker.record import Phase, SourceCount
-from harness.worker.residency import Eviction, evict, resident_fraction, warm
+from harness.worker.record import Eviction, MachineWindow, Phase, SourceCount
+from harness.worker.residency import evict, resident_fraction, warm
 from harness.worker.schedule import Part, parts_of_epoch
 from harness.worker.sources import find_sources
 from harness.worker.spec import WorkerSpec

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.worker.cgroup import own_limits, parse_groups
+from harness.worker.record import MachineWindow
 
 # Nanoseconds in which some tasks stalled, and in which all did; None where nobody knows.
 Stalled = tuple[int, int] | None
@@ -15,27 +16,6 @@ RESOURCES = ("cpu", "io", "memory")
 _TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 _NO_PRESSURE = "this kernel keeps no account of stalls, or does not show it here"
 _IDLE, _IOWAIT = 3, 4  # fields of a line of /proc/stat after its name
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MachineWindow:
-    """Between two looks, just before and after the training window of an epoch.
-
-    Args:
-        epoch: from 1.
-        elapsed_ns: from one look to the other.
-        cores: that the ranks may use; a control group's quota counts as what it is worth.
-        idle_ns: of these cores together; None where it cannot be known.
-        pressure_ns: of each resource.
-        pressure_source: whose stalls, or why they are unknown.
-    """
-
-    epoch: int
-    elapsed_ns: int
-    cores: float
-    idle_ns: int | None
-    pressure_ns: dict[str, Stalled]
-    pressure_source: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

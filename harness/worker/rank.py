@@ -19,10 +19,8 @@ from harness.worker.clock import set_timer_slack, wall_anchor
 from harness.worker.devices import gpu_numbers, rank_threads
 from harness.worker.failure import MemoryShortError
 from harness.worker.loop import Job, Training
-from harness.worker.machine import MachineWindow
 from harness.worker.memory import use_one_arena
-from harness.worker.record import SourceCount
-from harness.worker.residency import Eviction
+from harness.worker.record import Eviction, MachineWindow, SourceCount
 from harness.worker.spec import StepTime
 from harness.worker.tensorflow_accelerator import TensorFlow, start_tensorflow
 

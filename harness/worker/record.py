@@ -6,6 +6,7 @@ rank (worker.json) ties them to the calendar. Files: `trace/rank-00000.npy` (ROW
 """
 
 import struct
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -135,9 +136,51 @@ WINDOW = np.dtype(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceCount:
-    """Bytes that one source counted for all ranks over a window; None where it could not say."""
+    """Bytes that one source counted for all ranks over a window; None where it could not say.
+
+    `start_ns` is of the first rank's row of the window: an epoch may have several of a phase.
+    Recordings of earlier versions do not tell it.
+    """
 
     source: str
     epoch: int
     phase: int
+    start_ns: int = -1
     bytes: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Eviction:
+    """One removal of the data set's pages from memory, before `epoch`; 0 is before the run.
+
+    `resident_fraction` is what a sparse probe still found in memory afterwards, 0 to 1; None
+    where the file system cannot say.
+    """
+
+    epoch: int
+    files: int
+    bytes: int
+    seconds: float
+    resident_fraction: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MachineWindow:
+    """What the machine did between two looks, just before and after a training window of `epoch`.
+
+    Args:
+        epoch: from 1.
+        elapsed_ns: from one look to the other.
+        cores: that the ranks may use; a control group's quota counts as what it is worth.
+        idle_ns: of these cores together; None where it cannot be known.
+        pressure_ns: for cpu, io and memory the time in which some, and in which all tasks stalled
+            on it; None is unknown.
+        pressure_source: whose stalls, or why they are unknown.
+    """
+
+    epoch: int
+    elapsed_ns: int
+    cores: float
+    idle_ns: int | None
+    pressure_ns: Mapping[str, Sequence[int] | None]
+    pressure_source: str

@@ -9,7 +9,6 @@ import errno
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from dsgen.errors import DataSetError
 from harness.worker.counters import IoCounters
@@ -22,20 +21,6 @@ _EXPEL_PAUSE_S = 0.05
 # Of the probed pages; with few files a single one would be more.
 LEFT_SHARE = 0.02
 _REFUSED = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.EPERM})
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Eviction:
-    """Pages dropped before an epoch; `resident_fraction` 0..1, None where it is not known.
-
-    Epoch 0 is before the ranks started, where memory is limited.
-    """
-
-    epoch: int
-    files: int
-    bytes: int
-    seconds: float
-    resident_fraction: float | None
 
 
 def evict(paths: Iterable[str]) -> None:

@@ -49,7 +49,7 @@ class Sources:
         """Begin a window."""
         self._opened = self._look()
 
-    def close(self, *, epoch: int, phase: int) -> list[SourceCount]:
+    def close(self, *, epoch: int, phase: int, start_ns: int) -> list[SourceCount]:
         """Return what each source counted since `open`."""
         closed = self._look()
         return [
@@ -57,6 +57,7 @@ class Sources:
                 source=name,
                 epoch=epoch,
                 phase=phase,
+                start_ns=start_ns,
                 bytes=_growth(self._opened.get(name), closed[name]),
             )
             for name in self.counts

@@ -16,7 +16,7 @@ from harness.worker.crew import Member
 from harness.worker.io import TracedFile
 from harness.worker.memory import MemoryFacts
 from harness.worker.rank import Outcome
-from harness.worker.residency import Eviction
+from harness.worker.record import Eviction
 from harness.worker.spec import WorkerSpec
 from harness.worker.workload import Reading
 

@@ -31,7 +31,8 @@ from harness.worker.ledger import ledger_of
 from harness.worker.loop import Job
 from harness.worker.memory import MemoryFacts, check_limit, check_memory, memory_facts, needed_bytes
 from harness.worker.planted import Throttle
-from harness.worker.residency import LEFT_SHARE, Eviction, expel
+from harness.worker.record import Eviction
+from harness.worker.residency import LEFT_SHARE, expel
 from harness.worker.schedule import checkpoints_of_run
 from harness.worker.shares import Shares
 from harness.worker.spec import WorkerSpec

@@ -66,7 +66,7 @@ class Meter:
         cpu_ns = time.process_time_ns() - self._cpu_ns
         other_bytes += self._bystanders() - self._bystanders_bytes
         if self._sources is not None:
-            self.counts += self._sources.close(epoch=epoch, phase=phase)
+            self.counts += self._sources.close(epoch=epoch, phase=phase, start_ns=start_ns)
         opened, self._opened = self._opened, None
         counted_bytes = closed.rchar - opened.rchar - opened.own_bytes
         row_bytes, asked_bytes = self._recorded()

@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 
 from dsgen.workloads.imseg import originals
-from harness.analysis.recording import DataFile, Eviction, Recording
+from harness.analysis.recording import DataFile, Recording
 from harness.analysis.result import RunFacts
-from harness.worker.record import FileClass
+from harness.worker.record import Eviction, FileClass
 from tests.golden.recordings import MS, Plan, facts, record
 
 RANKS, EPOCHS, STEPS, BATCH = 8, 5, 20, 4

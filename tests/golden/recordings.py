@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from harness.analysis.recording import DataFile, Eviction, MachineWindow, Recording, WorkerFacts
+from harness.analysis.recording import DataFile, Recording, WorkerFacts
 from harness.analysis.result import RunFacts
-from harness.worker.record import ROW, STEP, WINDOW, FileClass, Op, Phase
+from harness.worker.record import ROW, STEP, WINDOW, Eviction, FileClass, MachineWindow, Op, Phase
 
 MS = 1_000_000
 START_NS = 5_000 * MS
@@ -135,7 +135,7 @@ def facts(ranks: int, **changes: Any) -> RunFacts:
         "status": "ok",
         "exit_code": 0,
         "engine": {"name": "local", "reason": "no daemon answers"},
-        "config": {"epochs": 1, "cache": "cold"},
+        "config": {"epochs": 1, "cache": "cold", "loader_workers": 4, "prefetch_batches": 2},
         "system": {"kernel": "6.8.0", "cpu_model": "a processor", "numa_nodes": None},
         "target": {"path": "/mnt/array", "fs_type": "xfs", "byte_source": "proc"},
         "dataset": {

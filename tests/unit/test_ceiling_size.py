@@ -1,12 +1,21 @@
-"""How long the run over cached data is: a few seconds, whatever the workload and the storage."""
+"""How long the run over cached data is, a few seconds anyhow, and what its failure comes to."""
 
+import io
 from types import SimpleNamespace
 
 import pytest
 
-from harness.ceiling import Measured, Size, size_of, unsuitable
+from dsgen import events
+from dsgen.errors import ExitCode
+from dsgen.events import event_line
+from harness.ceiling import Measured, Size, measure_ceiling, size_of, unsuitable
+from harness.engine import JobExit
 from harness.profiles import Profile, declared_means
+from harness.progress import Progress
+from harness.setting import Setting
 from harness.worker.spec import StepTime
+from tests.golden.recordings import plan, record, write
+from tests.unit.test_config import run
 
 MB = 1_000_000
 
@@ -90,3 +99,35 @@ def test_the_declared_time_of_fewer_accelerators_is_known_in_the_profiles_range_
     assert declared_means(profile, 4, 2, extrapolate=False) == (None, None, 0.5, 0.5)
     assert declared_means(profile, 2, 2, extrapolate=True) == (0.5, 0.5)
     assert declared_means(profile, 2, 9, extrapolate=False) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("lines", "ended", "reason"),
+    [
+        ((), {"code": 143, "timed_out": True}, "stopped at its time limit, 60 s after its start"),
+        ((), {"code": 137, "out_of_memory": True}, "out of memory (limit the machine's)"),
+        ((), {"code": 1, "tail": ("bad",)}, "ended with exit code 1 (bad)"),
+        (("rank 1 died",), {"code": 143, "timed_out": True}, "rank 1 died"),
+    ],
+)
+def test_a_run_over_cached_data_that_fails_is_a_reason_and_no_failure_of_the_run(
+    tmp_path, lines, ended, reason
+):
+    def train(job, on_line):
+        for text in lines:
+            on_line(event_line(events.error(ExitCode.RANK_DIED, text)))
+        assert job.is_over() is bool(lines)
+        return JobExit(**ended)
+
+    write(record(plan(2, 3)), tmp_path)
+    setting = Setting(
+        config=run(),
+        target=SimpleNamespace(device_number="8:0", byte_source="proc"),
+        system=None,
+        engine=SimpleNamespace(name="docker", run=train),
+        progress=Progress(io.StringIO(), is_terminal=False),
+        command=(),
+    )
+    found = measure_ceiling(setting, tmp_path / "data", tmp_path)
+    assert (found.au, found.reason) == (None, f"the run over cached data failed: {reason}")
+    assert setting.progress.last_error is None

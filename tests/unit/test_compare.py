@@ -15,6 +15,7 @@ from dsgen.manifest import Allocation, ManifestFile
 from harness.analysis.likeness import differing_facts
 from harness.analysis.repeat import Repeat
 from harness.commands import main
+from harness.compare.command import FORMATS
 from harness.compare.read import read_runs
 from harness.config import Config
 from harness.dataset import content_crc32c, planned_manifest
@@ -356,6 +357,17 @@ def test_a_directory_of_a_run_that_was_killed_is_refused(tmp_path):
     assert str(half) in runs.left_out[0]
 
 
+def test_a_plan_is_no_run_that_did_not_end(tmp_path):
+    planned = tmp_path / "20261124T020000Z-abcdef-plan"
+    (planned / "steps").mkdir(parents=True)
+    (planned / "spec.json").touch()
+    for name in (planned, tmp_path):
+        with pytest.raises(ResultError, match=r"no result: .*; give a result.json"):
+            read_runs(name)
+    put(tmp_path, result())
+    assert read_runs(tmp_path).left_out == ()
+
+
 def test_a_directory_that_may_not_be_read_is_an_error_and_not_left_out(tmp_path, monkeypatch):
     put(tmp_path, result())
     (tmp_path / "closed").mkdir()
@@ -465,6 +477,20 @@ def test_junit_tells_a_refusal_as_an_error(tmp_path):
     suite = ElementTree.parse(out).getroot().find("testsuite")
     assert suite.find("testcase/error").get("message").startswith("Not comparable: config.cache")
     assert suite.get("errors") == "1"
+
+
+def test_junit_says_that_it_was_forced(tmp_path):
+    a, b = side(tmp_path / "a", A), side(tmp_path / "b", A, day=25, config={"cache": "once"})
+    out = tmp_path / "out.xml"
+    assert compare(a, b, "--format", "junit", "--output", out, "--force") == 0
+    said = ElementTree.parse(out).getroot().find("testsuite/system-out").text
+    assert "Forced, though the work was not the same: config.cache." in said
+
+
+def test_every_format_that_can_be_asked_for_has_a_renderer_and_no_other_has_one():
+    from harness.compare import answer
+
+    assert set(FORMATS) == set(answer._RENDERERS)
 
 
 def test_junit_skips_what_was_not_tested(tmp_path):

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from harness.analysis.counted import AGREE_BYTES
@@ -20,14 +21,52 @@ TARGETS = {
 def result(target="proc", counts=(), uncounted=(), *, own=1.0, cache="asis"):
     """Return the result of a run whose sources counted `counts`: name -> bytes in the one epoch."""
     recording = record(plan(2, 3, bytes_per_step=10**9, device_share=own, eval_ns=5))
-    pairs = dict(counts).items()
-    worker = replace(
-        recording.worker,
-        counts=tuple(SourceCount(source=n, epoch=1, phase=1, bytes=b) for n, b in pairs),
-        uncounted=dict(uncounted),
-    )
+    told = [count(recording.windows[0][0], *pair) for pair in dict(counts).items()]
+    worker = replace(recording.worker, counts=tuple(told), uncounted=dict(uncounted))
     known = facts(2, target=TARGETS.get(str(target), target), cache=cache)
     return build_result(replace(recording, worker=worker), known)
+
+
+def count(window, name, value):
+    """Return what the source `name` counted in a window of the first rank."""
+    epoch, phase, start_ns = (int(window[key]) for key in ("epoch", "phase", "start_ns"))
+    return SourceCount(source=name, epoch=epoch, phase=phase, start_ns=start_ns, bytes=value)
+
+
+def parted(recording):
+    """Return the recording with each window of rank 0 and 1 in two; rank 1 had thrice as much."""
+    tables = []
+    for factor, own in zip((1, 3), recording.windows, strict=True):
+        parts = np.repeat(own, 2)
+        middle = (own["start_ns"] + own["end_ns"]) // 2
+        parts["end_ns"][0::2], parts["start_ns"][1::2] = middle, middle
+        for name in ("asked_bytes", "row_bytes", "device_bytes", "rchar"):
+            parts[name] = parts[name] // 2 * factor
+        tables.append(parts)
+    return replace(recording, windows=tuple(tables))
+
+
+def test_bytes_of_an_epoch_in_parts_are_those_of_the_rank_that_read_them():
+    recording = parted(record(plan(2, 4, bytes_per_step=1_000)))
+    volume = build_result(recording, facts(2, target=TARGETS["proc"])).metrics.bytes
+    ranks = [(own.rank, own.returned, own.device) for own in volume.per_rank]
+    assert ranks == [(0, 4_000, 4_000), (1, 12_000, 12_000)]
+    assert volume.returned == 16_000
+
+
+def test_what_a_source_counted_in_each_part_of_an_epoch_is_added_up():
+    recording = parted(record(plan(2, 4, bytes_per_step=1_000, eval_ns=5)))
+    counts = [
+        count(window, "nfs-mountstats", 10**number)
+        for number, window in enumerate(recording.windows[0])
+    ]
+    worker = replace(recording.worker, counts=tuple(counts))
+    made = build_result(replace(recording, worker=worker), facts(2, target=TARGETS["nfs"]))
+    assert made.metrics.bytes.device.value == 1 + 10
+    assert [one.bytes.device.value for one in made.evaluation] == [100, 1_000]
+    without = replace(worker, counts=tuple(counts[1:]))
+    made = build_result(replace(recording, worker=without), facts(2, target=TARGETS["nfs"]))
+    assert made.metrics.bytes.device.value is None
 
 
 def test_ranks_and_their_group_count_the_same_and_both_are_told():

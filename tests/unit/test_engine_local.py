@@ -1,5 +1,6 @@
 """Jobs as plain processes: the same promises as containers, as far as processes can keep them."""
 
+import io
 import os
 import signal
 import subprocess
@@ -9,9 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from dsgen import events
+from dsgen.errors import ExitCode
+from dsgen.events import event_line
 from harness.engine import Job, Mount
 from harness.engine.local import LocalEngine
-from harness.errors import ConfigError, StopRequested, TargetError
+from harness.errors import ConfigError, JobError, StopRequested, TargetError
+from harness.job import check_exit
+from harness.progress import Progress
 
 ENGINE = LocalEngine(reason="test")
 # Starts a child that would live on, and tells the ids of both.
@@ -135,6 +141,20 @@ def test_a_time_limit_ends_what_does_not_listen(job, monkeypatch):
     ended = ENGINE.run(job(deaf + FAMILY + "time.sleep(600)", timeout_s=1.0), seen.append)
     assert (ended.timed_out, ended.code) == (True, 137)
     assert all_gone([int(pid) for pid in seen[0].split()])
+
+
+def test_a_job_that_has_said_how_it_failed_and_goes_on_is_ended(job, monkeypatch):
+    monkeypatch.setattr("harness.engine.supervise.OVER_S", 0.5)
+    line = event_line(events.error(ExitCode.RANK_DIED, "rank 1 died"))
+    code = f"import time; print({line!r}, flush=True); time.sleep(600)"
+    with Progress(io.StringIO(), is_terminal=False) as progress:
+        wanted = job(code, is_over=lambda: progress.last_error is not None)
+        started = time.monotonic()
+        ended = ENGINE.run(wanted, progress.line)
+        assert time.monotonic() - started < 10
+        assert (ended.timed_out, ended.code) == (True, 143)
+        with pytest.raises(JobError, match=r"^rank 1 died$"):
+            check_exit(progress, wanted, ended, wanted.log)
 
 
 @pytest.mark.parametrize("who", ["command", "child", "guard", "all"])

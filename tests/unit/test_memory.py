@@ -2,14 +2,19 @@
 
 from dataclasses import replace
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.analysis.memory import effective_memory, memory_of, regime_of
-from harness.analysis.recording import Eviction
 from harness.analysis.result import build_result
+from harness.commands import main
+from harness.limit import expected_memory
+from harness.worker.cgroup import CgroupLimits
+from harness.worker.record import Eviction
 from tests.golden.recordings import facts, plan, record
+from tests.unit.test_config import run
 
 GB = 10**9
 DATA = 800 + 200  # of the two files of a made recording
@@ -30,6 +35,31 @@ DATA = 800 + 200  # of the two files of a made recording
 def test_the_lowest_memory_is_in_force_and_named(asked, group, effective):
     found = effective_memory(total_bytes=64 * GB, asked_bytes=asked, group_bytes=group)
     assert found == effective
+
+
+@pytest.fixture
+def group(monkeypatch):
+    """Put this process into a group that is held to so many bytes."""
+    limits = CgroupLimits(version="2", memory_bytes=GB, cpus=None)
+    monkeypatch.setattr("harness.limit.own_limits", lambda: limits)
+
+
+@pytest.mark.usefixtures("group")
+def test_the_own_group_holds_plain_processes_and_no_container():
+    assert expected_memory(run(), engine="local") == (GB, "control group")
+    assert expected_memory(run(), engine="docker") == (psutil.virtual_memory().total, "machine")
+
+
+@pytest.mark.usefixtures("group")
+@pytest.mark.parametrize("engine", ["local", "auto"])
+def test_processes_that_are_plain_for_want_of_a_daemon_are_in_the_group_as_well(
+    engine, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    places = ("--data", tmp_path / "data", "--results", tmp_path / "results")
+    words = ("benchmark", "imseg", "--preset", "smoke", *places, "--engine", engine, "--dry-run")
+    assert main(list(map(str, words))) == 0
+    assert "memory  1 GB (control group), the ranks keep " in capsys.readouterr().err
 
 
 @given(ratio=st.floats(0, 10))

@@ -50,6 +50,17 @@ def test_unknown_keys_are_refused(result, tmp_path, where):
         read_result(path)
 
 
+def test_a_result_from_before_the_client_was_looked_at_is_read(result, tmp_path):
+    path = write_result(result, tmp_path)
+    document = json.loads(path.read_text())
+    for name in ("machine", "ceiling", "recording", "repeat", "memory"):
+        del document[name]
+    path.write_text(json.dumps(document))
+    again = read_result(path)
+    assert again.machine.idle_share is again.ceiling.au is None
+    assert again.metrics == result.metrics
+
+
 @pytest.mark.parametrize("version", [0, 2, "1", None])
 def test_another_schema_version_is_refused_by_its_number(result, tmp_path, version):
     path = write_result(result, tmp_path)

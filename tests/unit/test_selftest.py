@@ -1,8 +1,10 @@
 """What the selftest predicts, and what it takes for found; the runs are in tests/container."""
 
+import errno
 import os
 import subprocess
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,7 +12,9 @@ from harness.analysis.ceiling import no_ceiling
 from harness.analysis.epoch import epochs_of, measured
 from harness.analysis.result import build_result
 from harness.commands import main
-from harness.errors import ExitCode, JobError
+from harness.conclude import Ending
+from harness.errors import ExitCode, JobError, ResultError, StopRequested, TargetError
+from harness.selftest.attempt import attempt
 from harness.selftest.cause import Means, Outcome
 from harness.selftest.causes import (
     all_causes,
@@ -24,7 +28,9 @@ from harness.selftest.causes import (
 )
 from harness.selftest.neighbour import spinning
 from harness.selftest.predict import predict_au
+from harness.setting import Setting
 from tests.golden.recordings import MS, Plan, facts, plan, record
+from tests.unit.test_config import run
 
 MB = 1_000_000
 
@@ -176,3 +182,43 @@ def test_a_planted_run_says_so():
     )
     assert result.worker["planted"] == {"burn_s": 0.6, "slow_rank": None}
     assert result.ceiling == no_ceiling("not measured")
+
+
+def attempted(root, monkeypatch, *, ending, concluded):
+    """Attempt a cause whose run ends like that and whose result cannot be written."""
+
+    def conclude(*_):
+        raise concluded
+
+    monkeypatch.setattr("harness.selftest.attempt.run_ranks", lambda *_: ending)
+    monkeypatch.setattr("harness.selftest.attempt.conclude", conclude)
+    config = run("--results", str(root / "results"))
+    engine = SimpleNamespace(name="local")
+    known = dict.fromkeys(("target", "system", "progress"))
+    setting = Setting(config=config, engine=engine, command=(), **known)
+    means = Means(device=None, reason="")
+    return attempt(setting, None, root / "data", short_causes()[0], means, seed=1)
+
+
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+STOP = StopRequested(15)
+
+
+@pytest.mark.parametrize(
+    ("ending", "concluded", "raised"),
+    [
+        (Ending(), FULL, TargetError),
+        (Ending(stop=STOP), FULL, StopRequested),
+        (Ending(), ResultError("no recording"), None),
+    ],
+)
+def test_an_attempt_without_a_result_leaves_nothing(
+    tmp_path, monkeypatch, ending, concluded, raised
+):
+    if raised is None:
+        outcome = attempted(tmp_path, monkeypatch, ending=ending, concluded=concluded)
+        assert outcome.error is concluded
+    else:
+        with pytest.raises(raised):
+            attempted(tmp_path, monkeypatch, ending=ending, concluded=concluded)
+    assert list((tmp_path / "results" / "selftest").iterdir()) == []

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from harness.analysis.recording import Eviction
 from harness.analysis.result import build_result
+from harness.worker.record import Eviction
 from tests.golden.recordings import MS, Plan, facts, plan, record
 
 

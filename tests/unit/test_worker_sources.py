@@ -34,7 +34,7 @@ def counted(found, change) -> dict[str, int | None]:
     """Return what each source counts while `change` happens."""
     found.open()
     change()
-    return {one.source: one.bytes for one in found.close(epoch=3, phase=1)}
+    return {one.source: one.bytes for one in found.close(epoch=3, phase=1, start_ns=0)}
 
 
 # Recorded: Linux 6.18 with Docker 20.10, inside a container of version 1.
@@ -49,7 +49,7 @@ def test_the_group_of_a_container_counts_in_version_2(tmp_path):
     found = sources(tmp_path, files=files, group_device="8:0")
     more = texts.IO_STAT.replace("rbytes=90430464", "rbytes=90434560")
     assert counted(found, lambda: write(tmp_path, {"groups/io.stat": more})) == {"cgroup": 4096}
-    assert found.missing(found.close(epoch=3, phase=1)) == {}
+    assert found.missing(found.close(epoch=3, phase=1, start_ns=0)) == {}
 
 
 def test_a_device_without_a_line_yet_has_read_nothing_yet(tmp_path):
@@ -64,7 +64,7 @@ def test_a_group_that_never_counts_has_no_figure_but_a_reason(tmp_path):
     files = {"proc/self/cgroup": CONTAINER_1, BLKIO: texts.THROTTLE_BYTES_BEFORE}
     found = sources(tmp_path, files=files, group_device="254:0")
     found.open()
-    counts = found.close(epoch=1, phase=1)
+    counts = found.close(epoch=1, phase=1, start_ns=0)
     assert "once a throttle rule has been set" in found.missing(counts)["cgroup"]
 
 
