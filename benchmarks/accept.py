@@ -246,6 +246,14 @@ def size_laws(_: Path) -> Outcome:
     return good, "; ".join(f"{law} {found[law].statement}" for law in laws)
 
 
+def million_rows(_: Path) -> Outcome:
+    """Compare two recordings of a million rows each, calls and times, in half a minute."""
+    wanted = similarity.Wanted(workload="imseg", size="200GiB")
+    seconds, rows = similarity.score_seconds(wanted)
+    good = rows >= 10**6 and seconds <= 30
+    return good, f"two of {rows:,} rows in {seconds:.1f} s (30)"
+
+
 def visited_bytes(run: Path, files: dict[str, dict[str, object]]) -> list[int]:
     """Return, for each epoch, the bytes of (size + 4,224) over the files opened in training."""
     import numpy as np
@@ -338,6 +346,7 @@ CHECKS: dict[str, Callable[[Path], Outcome]] = {
     "bad-input": lambda _: tests("tests/unit"),
     "selftest": selftest,
     "size-laws": size_laws,
+    "million-rows": million_rows,
     "interruption": interrupt.interruption,
 }
 

@@ -41,8 +41,8 @@ from harness.flags import add_flags
 from harness.plan.content import InLayout
 from harness.plan.rows import plan_rows
 from harness.similarity.digest import digest_of
-from harness.similarity.pattern import Pattern
-from harness.similarity.score import Side
+from harness.similarity.pattern import Pattern, read_bytes
+from harness.similarity.score import Side, score
 from harness.similarity.series import Fidelity, compare_runs
 from harness.training import worker_spec
 from harness.worker.record import ROW
@@ -51,9 +51,6 @@ from harness.worker.training import plan
 _PRESETS: Final = {"imseg": "published", "bert": "default", "dlrm": "default"}
 # Nothing is there, and nothing will be.
 _NOWHERE: Final = Path("/nowhere")
-# Of the original's pairs of files: the lognormal's median and sigma, mean and deviation.
-_MEDIAN_BYTES, _SIGMA = 131.31e6, 0.4797
-_MEAN_BYTES, _DEVIATION_BYTES = 146_600_628, 68_341_808
 _DRAWN = "drawn"
 _LEAST_BYTES = 1_000_000  # where a normal law would have none, or less
 
@@ -82,15 +79,19 @@ def config_of(wanted: Wanted, law: str, seed: int) -> Config:
 
 
 def control_shapes(law: str, seed: int) -> Iterator[tuple[int, int, int]]:
-    """Yield shapes of which the sizes of pairs follow a law."""
+    """Yield shapes of which the sizes of pairs follow a law fitted to the original's."""
     random = np.random.Generator(named_words(f"imseg-{law}", seed))
+    pairs_bytes = np.array(
+        [sum(file.bytes for file in pair(case, first_index=0)) for case in originals()]
+    )
+    logarithms = np.log(pairs_bytes)
     while True:
         if law == "lognormal":
-            size_bytes = _MEDIAN_BYTES * np.exp(random.normal(0, _SIGMA))
+            size_bytes = np.exp(random.normal(logarithms.mean(), logarithms.std()))
         elif law == "normal":
-            size_bytes = random.normal(_MEAN_BYTES, _DEVIATION_BYTES)
+            size_bytes = random.normal(pairs_bytes.mean(), pairs_bytes.std())
         else:
-            size_bytes = _MEAN_BYTES
+            size_bytes = pairs_bytes.mean()
         yield max(1, int(max(size_bytes, _LEAST_BYTES) - 2 * HEADER_BYTES) // 5), 1, 1
 
 
@@ -124,8 +125,8 @@ def imseg_layout(law: str, seed: int, like: Layout, *, equal_counts: bool) -> La
     return Layout(parameters=like.parameters, files=tuple(files))
 
 
-def planned_side(wanted: Wanted, law: str, seed: int) -> Side:
-    """Plan a run and return its digest; its rows are let go."""
+def planned_pattern(wanted: Wanted, law: str, seed: int) -> Pattern:
+    """Plan a run and return its calls."""
     original = STAND_INS[wanted.workload].wanted.law
     config = config_of(wanted, str(original), seed)
     layout = planned(config)
@@ -148,15 +149,39 @@ def planned_side(wanted: Wanted, law: str, seed: int) -> Side:
         )
         for file in reading.files
     }
-    pattern = Pattern(rows=rows, files=files, timed=False)
-    digest = digest_of(pattern, labelled=True)
     counts = ", ".join(f"{layout.samples(role):,} {role}" for role in ("train", "eval"))
     print(
         f"  {law} seed {seed}: {layout.data_bytes:,} bytes, {len(layout.files)} files, {counts}, "
-        f"{reading.steps_per_epoch} steps; {len(rows):,} calls read {digest.bytes:,} bytes",
+        f"{reading.steps_per_epoch} steps; {len(rows):,} calls read "
+        f"{read_bytes(rows).sum():,} bytes",
         flush=True,
     )
+    return Pattern(rows=rows, files=files, timed=False)
+
+
+def planned_side(wanted: Wanted, law: str, seed: int) -> Side:
+    """Plan a run and return its digest; its rows are let go."""
+    pattern = planned_pattern(wanted, law, seed)
+    digest = digest_of(pattern, labelled=True)
     return Side(pattern=replace(pattern, rows=np.empty(0, ROW)), digest=digest)
+
+
+def score_seconds(wanted: Wanted) -> tuple[float, int]:
+    """Return how long a score of the original's runs of two seeds takes, and the rows of one.
+
+    Planned calls have no times; their places stand for them, so that T is computed, too.
+    """
+    law = str(STAND_INS[wanted.workload].wanted.law)
+    patterns = [
+        replace(planned_pattern(wanted, law, seed), timed=True, sparse=False, memory_bytes=1)
+        for seed in (1, 2)
+    ]
+    started_s = time.monotonic()
+    found = score(*patterns)
+    seconds = time.monotonic() - started_s
+    if found.L is None or found.T is None:
+        raise RuntimeError(f"not all was compared: {found}")
+    return seconds, min(len(pattern.rows) for pattern in patterns)
 
 
 def measure(wanted: Wanted, laws: Iterable[str], seeds: Sequence[int]) -> dict[str, Fidelity]:

@@ -18,11 +18,14 @@ class StandIn:
         wanted: the law and format that have the original's sizes.
         bytes: of the original, without evaluation data kept apart.
         known: a sentence: which names and sizes are the original's own.
+        smaller, larger: what there is of it below and above its size.
     """
 
     wanted: Wanted
     bytes: int
     known: str
+    smaller: str
+    larger: str
 
     def filled(self, *, holes: bool) -> Wanted:
         """Return what is asked of the writer: real bytes, or holes for them."""
@@ -34,9 +37,9 @@ class StandIn:
         if size_bytes == self.bytes:
             extent = "all of it"
         elif size_bytes < self.bytes:
-            extent = f"the first {100 * times:.3g} % of it, the last file cut where a sample ends"
+            extent = f"{100 * times:.3g} % of its size, {self.smaller}"
         else:
-            extent = f"{times:.3g} times over, the same sizes again under new numbers"
+            extent = f"{times:.3g} times its size, {self.larger}"
         return f"stand-in of the original, {extent}: {self.known}"
 
 
@@ -44,18 +47,24 @@ STAND_INS: Final = {
     "imseg": StandIn(
         wanted=Wanted(format="npy", law="original"),
         bytes=30_786_131_935,
-        known="names and sizes of all 210 cases are the original's",
+        known="names and sizes of its 210 cases are the original's",
+        smaller="its first cases, each whole",
+        larger="its cases again under new numbers",
     ),
     "bert": StandIn(
         wanted=Wanted(format="tfrecord", law="original-mean"),
         bytes=bert.ORIGINAL_BYTES,
         known="the sizes of part-00000, part-00499 and eval_10k are the original's; those of the "
         "other parts are not known one by one, and are their mean",
+        smaller="its first parts, the last one cut where a record ends",
+        larger="its parts again under new numbers, the last one cut where a record ends",
     ),
     # Of its other formats the rows are known, and no sizes.
     "dlrm": StandIn(
         wanted=Wanted(format="bin", law="criteo"),
         bytes=671_231_630_720,
         known="rows and sizes of both files are the original's; test rows stay in its proportion",
+        smaller="fewer rows in both files",
+        larger="more rows in both files",
     ),
 }

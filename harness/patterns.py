@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.analysis.allocation import is_sparse
 from harness.analysis.recording import Records
 from harness.errors import ResultError
 from harness.recordings import read_files, read_json, read_rows
@@ -41,7 +42,7 @@ def read_pattern(directory: Path) -> Run:
         labelled=bool(source.get("labelled", True)),
         timed=bool(source.get("timed", True)),
         memory_bytes=_memory_bytes(source, result),
-        sparse=_is_sparse(result),
+        sparse=is_sparse(_part(result, "dataset")),
     )
     if not moved_bytes(data_rows(pattern)).any():
         what = f"no data was read: {len(rows):,} calls, none of which moved bytes of a data file"
@@ -51,7 +52,7 @@ def read_pattern(directory: Path) -> Run:
         name=str(directory),
         source=str(source.get("source", "rows of our ranks")),
         notices=tuple(_notices(source, result)),
-        seed=seed if isinstance(seed := _part(result, "config").get("seed"), int) else None,
+        seed=_seed(result, directory),
     )
 
 
@@ -65,7 +66,17 @@ def _all_rows(trace: Path) -> Records:
     return rows
 
 
+def _seed(result: Mapping[str, Any], directory: Path) -> int | None:
+    """Return the seed of a run's order; a plan's stands in its configuration alone."""
+    config = _part(result, "config") or read_json(directory / "config.json")
+    seed = _part(result, "repeat").get("seed", config.get("seed"))
+    return seed if isinstance(seed, int) else None
+
+
 def _memory_bytes(source: Mapping[str, Any], result: Mapping[str, Any]) -> int | None:
+    """Return what could hold data: without what ranks need where the worker found that out."""
+    if memory := _part(result, "memory"):
+        return max(0, int(memory["limit_bytes"]) - int(memory["need_bytes"]))
     limits = (
         source.get("memory_bytes"),
         _part(result, "config").get("memory_bytes"),
@@ -73,11 +84,6 @@ def _memory_bytes(source: Mapping[str, Any], result: Mapping[str, Any]) -> int |
     )
     known = [limit for limit in limits if isinstance(limit, int) and limit > 0]
     return known[0] if known else None
-
-
-def _is_sparse(result: Mapping[str, Any]) -> bool | None:
-    holes = _part(_part(result, "dataset"), "allocation").get("holes_bytes")
-    return holes > 0 if isinstance(holes, int) else None
 
 
 def _part(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:

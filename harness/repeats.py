@@ -13,6 +13,7 @@ import msgspec
 from dsgen import events
 from dsgen.errors import ExitCode, FeedrateError, StopRequested
 from harness.analysis.repeat import Repeat
+from harness.beside import write_beside
 from harness.dataset import DataSet
 from harness.errors import ResultError
 from harness.result import RESULT_NAME, Result, read_result
@@ -128,12 +129,10 @@ def _write_group(directory: Path, results: Sequence[Result], *, of: int) -> None
             if result.repeat is not None
         ],
     }
-    path, partial = directory / GROUP_NAME, directory / f"{GROUP_NAME}.partial"
+    path = directory / GROUP_NAME
     try:
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        partial.rename(path)
+        write_beside(path, json.dumps(content, indent=1).encode() + b"\n")
     except OSError as error:
-        partial.unlink(missing_ok=True)
         then = "free space; the results of its runs stand beside it"
         what = f"cannot write ({error.strerror})"
         raise ResultError(what, where=str(path), then=then) from error

@@ -9,14 +9,30 @@ from harness.analysis.wording import percent
 _NOTABLE_HOLES: Final = 0.01
 
 
-def holes_reason(dataset: Mapping[str, Any]) -> str | None:
-    """Return why nothing can be said of the storage under these files, None where it can.
+def is_sparse(dataset: Mapping[str, Any]) -> bool | None:
+    """Return whether holes are a notable part of these files; None where that is unknown.
 
     Args:
-        dataset: facts of the data set; `entropy` "holes" or `allocation.holes_bytes` tell.
+        dataset: facts of the data set; `made_of_holes` or `allocation.holes_bytes` tell.
     """
-    holes_bytes = (dataset.get("allocation") or {}).get("holes_bytes") or 0
-    share = holes_bytes / max(1, dataset.get("bytes") or 0)
-    if share <= _NOTABLE_HOLES:
+    share = _holes_share(dataset)
+    return None if share is None else share > _NOTABLE_HOLES
+
+
+def holes_reason(dataset: Mapping[str, Any]) -> str | None:
+    """Return why nothing can be said of the storage under these files, None where it can."""
+    if not is_sparse(dataset):
         return None
-    return f"{percent(min(1.0, share))} of the data set is holes, which no storage has to read"
+    share = percent(_holes_share(dataset) or 0)
+    return f"{share} of the data set is holes, which no storage has to read"
+
+
+def _holes_share(dataset: Mapping[str, Any]) -> float | None:
+    # Where a file system has no holes, zeros are in their place, which some storage does not keep.
+    if dataset.get("made_of_holes"):
+        return 1.0
+    holes_bytes: int | None = (dataset.get("allocation") or {}).get("holes_bytes")
+    if holes_bytes is None:
+        return None
+    data_bytes: int = dataset.get("bytes") or 0
+    return min(1.0, holes_bytes / max(1, data_bytes))

@@ -11,6 +11,7 @@ import msgspec
 
 from harness.analysis.part import Part
 from harness.analysis.result import Result
+from harness.analysis.wording import UNKNOWN
 
 # Options that change nothing in the work of a training: where things lie, how data is made, what
 # ends or judges a run, what is printed. An option that is not among them forbids, also a new one.
@@ -47,7 +48,6 @@ _HIDDEN: Final = frozenset(
         *("config.dry_run", "config.json"),
     }
 )
-_UNKNOWN: Final = "unknown"
 
 
 class Difference(Part, frozen=True, kw_only=True):
@@ -77,10 +77,10 @@ def differing_facts(a: Sequence[Result], b: Sequence[Result]) -> list[Difference
     names = dict.fromkeys(name for facts in every for name in facts)
     found = []
     for name in names:
-        values = [[facts.get(name, _UNKNOWN) for facts in side] for side in sides]
+        values = [[facts.get(name, UNKNOWN) for facts in side] for side in sides]
         distinct = {value for side in values for value in side}
         first, second = (list(dict.fromkeys(side)) for side in values)
-        forbids = _forbids(name) and len(distinct - {_UNKNOWN}) > 1
+        forbids = _forbids(name) and len(distinct - {UNKNOWN}) > 1
         # What varies within both sides alike, as the seeds of repeats do, is no difference.
         if set(first) != set(second) or forbids:
             found.append(Difference(fact=name, forbids=forbids, a=first, b=second))
@@ -96,7 +96,7 @@ def _facts(result: Result) -> Iterator[tuple[str, str]]:
     yield "seed of the order", _word(order_seed(result))
     for part in ("dataset", "accelerators", "config", "engine", "target", "system"):
         # An option without a value is switched off; any other fact without one is unknown.
-        null = "none" if part == "config" else _UNKNOWN
+        null = "none" if part == "config" else UNKNOWN
         for name, value in _flat(getattr(result, part), part):
             if ".".join(name.split(".")[:2]) not in _HIDDEN:
                 yield name, null if value is None else _word(value)
@@ -121,12 +121,12 @@ def _flat(facts: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
 def _verdict(result: Result) -> str:
     if result.verdict.outcome != "withheld":
         return "given"
-    return _UNKNOWN if result.verdict.limit == "undecided" else f"withheld ({result.verdict.limit})"
+    return UNKNOWN if result.verdict.limit == "undecided" else f"withheld ({result.verdict.limit})"
 
 
 def _word(value: Any) -> str:
     if value is None:
-        return _UNKNOWN
+        return UNKNOWN
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 

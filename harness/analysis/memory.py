@@ -81,19 +81,28 @@ def regime_of(ratio: float) -> Regime:
     return "cold" if ratio <= _COLD else "between"
 
 
+def regime_in(memory_bytes: int, data_bytes: int) -> Regime:
+    """Return the regime of so much memory, without what ranks need, for so much data.
+
+    >>> regime_in(10_990, 16_384)
+    'cold'
+    """
+    # As the ratio is told: a limit in whole pages is a little below the one asked for.
+    return regime_of(round(memory_bytes / data_bytes, 2))
+
+
 def memory_of(
     limit_bytes: int, source: MemorySource, *, need_bytes: int, data_bytes: int
 ) -> Memory:
     """Return how memory stands to the data; ranks that need more than there is leave none."""
-    ratio = max(0, limit_bytes - need_bytes) / data_bytes if data_bytes else None
+    rest_bytes = max(0, limit_bytes - need_bytes)
     return Memory(
         limit_bytes=limit_bytes,
         source=source,
         need_bytes=need_bytes,
         data_bytes=data_bytes,
-        ratio=ratio,
-        # As the ratio is told: a limit in whole pages is a little below the one asked for.
-        regime=None if ratio is None else regime_of(round(ratio, 2)),
+        ratio=rest_bytes / data_bytes if data_bytes else None,
+        regime=regime_in(rest_bytes, data_bytes) if data_bytes else None,
     )
 
 

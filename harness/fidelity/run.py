@@ -3,7 +3,7 @@
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from dsgen.errors import ExitCode, UsageError
+from harness.beside import write_beside
 from harness.errors import ResultError, TargetError
 from harness.fidelity.command import DOCUMENT_NAME, PAGE_NAME
 from harness.patterns import read_pattern
@@ -139,19 +140,10 @@ def write_similarity(compared: Compared, directory: Path) -> Path:
     page = render_similarity(compared).encode()
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        _write(((directory / PAGE_NAME, page), (directory / DOCUMENT_NAME, content + b"\n")))
+        write_beside(directory / PAGE_NAME, page)
+        write_beside(directory / DOCUMENT_NAME, content + b"\n")
     except OSError as error:
         what = f"cannot write ({error.strerror})"
         then = "free space, or name another --output"
         raise TargetError(what, where=str(directory), then=then) from error
     return directory / DOCUMENT_NAME
-
-
-def _write(files: Iterable[tuple[Path, bytes]]) -> None:
-    for path, content in files:
-        partial = path.with_name(f"{path.name}.partial")
-        try:
-            partial.write_bytes(content)
-            partial.rename(path)
-        finally:
-            partial.unlink(missing_ok=True)

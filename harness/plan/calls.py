@@ -20,7 +20,7 @@ from harness.worker.io import DataCalls, TracedFile
 from harness.worker.record import PACKED_ROW, ROW, Op
 
 # Of read(2) and write(2): a call takes no more.
-_MOST_BYTES: Final = 0x7FFFF000
+_MOST_CALL_BYTES: Final = 0x7FFFF000
 # What F_GETFL tells of a file that was opened to be read, of 64-bit programs.
 _FLAGS: Final = 0x8000
 _FIRST_DESCRIPTOR: Final = 3
@@ -64,7 +64,7 @@ class PlannedCalls(DataCalls):
             Op.LSEEK: self._answer_lseek,
             Op.READ: self._answer_read,
             Op.PREAD: self._answer_pread,
-            Op.WRITE: lambda _, __, data: min(len(data), _MOST_BYTES),
+            Op.WRITE: lambda _, __, data: min(len(data), _MOST_CALL_BYTES),
             Op.FSYNC: lambda *_: None,
             Op.CLOSE: self._answer_close,
         }
@@ -163,7 +163,7 @@ class PlannedCalls(DataCalls):
         return self._fill(file, offset, address, size)
 
     def _fill(self, file: TracedFile, offset: int, address: int, size: int) -> int:
-        got_bytes = max(0, min(size, _MOST_BYTES, file.size_bytes - offset))
+        got_bytes = max(0, min(size, _MOST_CALL_BYTES, file.size_bytes - offset))
         if got_bytes:
             memory = (ctypes.c_ubyte * got_bytes).from_address(address)
             self._content.fill(file, offset, memoryview(memory).cast("B"))

@@ -1,8 +1,8 @@
 """From a reading to the rows of each rank: the order is the worker's, and so are the readers.
 
-What a rank does one after the other is harness/worker/loop.py: epochs of training, evaluations
-between them, a checkpoint at the end. Loader workers read at once; here their batches come one
-after the other, in the order in which a rank takes them.
+What a rank does one after the other is harness/worker/loop.py, by harness/worker/schedule.py: parts
+of epochs, evaluations and checkpoints after them. Loader workers read at once; here their batches
+come one after the other, in the order in which a rank takes them.
 """
 
 from collections.abc import Iterator
@@ -18,10 +18,10 @@ from harness.plan.imseg import CaseRows
 from harness.worker.checkpoint import Checkpoint
 from harness.worker.imseg import ImsegReading
 from harness.worker.loader import slots_for
-from harness.worker.order import evaluates
 from harness.worker.record import ROW, Phase
+from harness.worker.schedule import parts_of_epoch
 from harness.worker.spec import WorkerSpec
-from harness.worker.workload import Batches, Reading
+from harness.worker.workload import Batches, PartOfBatches, Reading
 
 # st_blksize of ext4 and XFS; the smallest reads have its size.
 BLOCK_BYTES: Final = 4096
@@ -35,8 +35,10 @@ class _RankRows(Protocol):
     def opening(self) -> Rows:
         """Return the rows of making the readers."""
 
-    def of_phase(self, batches: Batches, *, phase: Phase, epoch: int) -> Rows:
-        """Return the rows of a phase."""
+    def of_phase(
+        self, batches: Batches, *, phase: Phase, epoch: int, goes_on: bool = False
+    ) -> Rows:
+        """Return the rows of a phase, or of a part of it where it `goes_on` after another one."""
 
 
 def plan_rows(
@@ -62,33 +64,56 @@ def plan_rows(
     if isinstance(reading, ImsegReading):
         cases = CaseRows(reading, content, block_bytes=block_bytes)
     for rank in range(spec.accelerators):
-        parts = [np.empty(0, ROW)]
-        if rank < reading.readers:
-            readers: _RankRows = (
-                _Readers(spec, reading, rank, content, block_bytes)
-                if cases is None
-                else _Repeated(cases, rank)
-            )
-            parts += _phases(spec, reading, rank, readers)
-        if checkpoint is not None and (writer := checkpoint.writer(rank)):
-            calls = PlannedCalls(
-                rank=rank, loader=0, content=content, block_bytes=block_bytes, ticks=count()
-            )
-            calls.phase, calls.epoch = Phase.CHECKPOINT, spec.epochs
-            writer.save(calls)
-            parts.append(_placed(calls.rows(), 2 * spec.epochs + 1))
-        yield np.concatenate(parts)
+        phases = _phases(
+            spec,
+            reading,
+            rank,
+            _rank_rows(spec, reading, rank, content, block_bytes, cases),
+            _Saves(checkpoint, rank, content, block_bytes),
+        )
+        yield np.concatenate([_placed(rows, number) for number, rows in enumerate(phases)])
 
 
-def _phases(spec: WorkerSpec, reading: Reading, rank: int, readers: _RankRows) -> Iterator[Rows]:
-    yield _placed(readers.opening(), 0)
+def _rank_rows(
+    spec: WorkerSpec,
+    reading: Reading,
+    rank: int,
+    content: Content,
+    block_bytes: int,
+    cases: CaseRows | None,
+) -> _RankRows | None:
+    """Return what makes the rows of a rank that reads."""
+    if rank >= reading.readers:
+        return None
+    if cases is not None:
+        return _Repeated(cases, rank)
+    return _Readers(spec, reading, rank, content, block_bytes)
+
+
+def _phases(
+    spec: WorkerSpec, reading: Reading, rank: int, readers: _RankRows | None, saves: "_Saves"
+) -> Iterator[Rows]:
+    """Yield the rows of each phase in their order; as many of every rank, some without rows."""
+    steps, none = reading.steps_per_epoch, np.empty(0, ROW)
+    yield readers.opening() if readers else none
     for epoch in range(1, spec.epochs + 1):
-        train = readers.of_phase(reading.train(epoch, rank), phase=Phase.TRAIN, epoch=epoch)
-        yield _placed(train, 2 * epoch - 1)
-        if evaluates(epoch, eval_from=spec.eval_from, eval_every=spec.eval_every):
-            batches = reading.evaluation(epoch, rank)
-            evaluation = readers.of_phase(batches, phase=Phase.EVAL, epoch=epoch)
-            yield _placed(evaluation, 2 * epoch)
+        batches: Batches = reading.train(epoch, rank) if readers else ()
+        for part in parts_of_epoch(spec, epoch, steps, after_tests=saves.after_tests):
+            own = PartOfBatches(batches=batches, places=range(part.start, part.stop))
+            goes_on = part.stop < steps
+            yield (
+                readers.of_phase(own, phase=Phase.TRAIN, epoch=epoch, goes_on=goes_on)
+                if readers
+                else none
+            )
+            if part.evaluated:
+                yield (
+                    readers.of_phase(reading.evaluation(epoch, rank), phase=Phase.EVAL, epoch=epoch)
+                    if readers
+                    else none
+                )
+            if part.saved:
+                yield saves.next(epoch)
 
 
 def _placed(rows: Rows, phase: int) -> Rows:
@@ -111,6 +136,37 @@ def _placed(rows: Rows, phase: int) -> Rows:
     return placed
 
 
+class _Saves:
+    """The checkpoints of a rank, one after the other; none where the run writes none."""
+
+    def __init__(
+        self, checkpoint: Checkpoint | None, rank: int, content: Content, block_bytes: int
+    ) -> None:
+        self._checkpoint = checkpoint
+        self._rank = rank
+        self._turn = 0
+        self._calls = PlannedCalls(
+            rank=rank, loader=0, content=content, block_bytes=block_bytes, ticks=count()
+        )
+        self._calls.phase = Phase.CHECKPOINT
+
+    @property
+    def after_tests(self) -> bool:
+        """Whether one follows each evaluation."""
+        return self._checkpoint is not None and self._checkpoint.after_tests
+
+    def next(self, epoch: int) -> Rows:
+        """Return the rows of the next checkpoint."""
+        writer = self._checkpoint.writer(self._rank, self._turn) if self._checkpoint else None
+        self._turn += 1
+        if writer is not None:
+            self._calls.epoch = epoch
+            writer.save(self._calls)
+        rows = self._calls.rows()
+        self._calls.forget_rows()
+        return rows
+
+
 class _Repeated:
     """imseg's: the rows of its cases again."""
 
@@ -122,8 +178,11 @@ class _Repeated:
         """Return none: files are opened when they are read."""
         return np.empty(0, ROW)
 
-    def of_phase(self, batches: Batches, *, phase: Phase, epoch: int) -> Rows:
-        """Return the rows of a phase."""
+    def of_phase(
+        self, batches: Batches, *, phase: Phase, epoch: int, goes_on: bool = False
+    ) -> Rows:
+        """Return the rows of a phase, or of a part of it."""
+        del goes_on  # files are closed when they are read
         return self._cases.of_phase(batches, phase=phase, epoch=epoch, rank=self._rank)
 
 
@@ -149,7 +208,9 @@ class _Readers:
         """Return the rows of making the readers."""
         return self._new_rows()
 
-    def of_phase(self, batches: Batches, *, phase: Phase, epoch: int) -> Rows:
+    def of_phase(
+        self, batches: Batches, *, phase: Phase, epoch: int, goes_on: bool = False
+    ) -> Rows:
         """Return the rows of a phase; what is put away at its end belongs to no step."""
         for calls in self._calls:
             calls.phase, calls.epoch = phase, epoch
@@ -160,7 +221,8 @@ class _Readers:
             self._readers[worker].read(batch, index % self._slots)
         for calls, reader in zip(self._calls, self._readers, strict=True):
             calls.step = 0
-            reader.end()
+            if not goes_on:
+                reader.end()
         return self._new_rows()
 
     def _new_rows(self) -> Rows:

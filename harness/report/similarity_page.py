@@ -1,31 +1,20 @@
 """The page of a similarity: one file that needs nothing else."""
 
-from importlib import resources
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
-
-from harness.analysis.wording import size
+from harness.analysis.wording import UNKNOWN, size
 from harness.report.similarity_figures import draw_similarity
+from harness.report.template import render
 from harness.similarity.document import Compared, Similarity
 from harness.similarity.series import Fidelity
 from harness.similarity.sides import MEANING, NUMBERS
 
-_UNKNOWN = "unknown"
-
 
 def render_similarity(compared: Compared) -> str:
-    """Return the HTML; a name that the template misspells is an error."""
-    here = resources.files("harness.report")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["svg"] = Markup  # our own drawings, whose text svg.finish escapes
-    template = environment.from_string((here / "similarity.html.j2").read_text(encoding="utf-8"))
+    """Return the HTML."""
     document = compared.document
-    return template.render(
-        css=Markup((here / "report.css").read_text(encoding="utf-8")),  # our own file
+    return render(
+        "similarity.html.j2",
         title=f"Similarity, {document.workload}",
         outcome={True: "pass", False: "fail", None: "withheld"}[document.holds],
         sentence=document.statement,
@@ -101,7 +90,7 @@ def _run_rows(document: Similarity) -> list[list[Any]]:
             f"{run.files:,}",
             size(run.bytes),
             ", ".join(f"{name} {count:,}" for name, count in run.excluded.items()) or "none",
-            run.regime or _UNKNOWN,
+            run.regime or UNKNOWN,
         ]
         for side, runs in document.runs.items()
         for run in runs
@@ -125,4 +114,4 @@ def _notices(document: Similarity) -> list[str]:
 
 
 def _four(value: float | None) -> str:
-    return _UNKNOWN if value is None else f"{value:.4f}"
+    return UNKNOWN if value is None else f"{value:.4f}"

@@ -6,16 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.analysis.memory import Regime
 from harness.analysis.recording import Records
 from harness.similarity.distances import Floats, Weighted, weighted
 from harness.similarity.passes import mean_fraction_read, order_correlation
 from harness.similarity.pattern import (
     Pattern,
-    Regime,
     data_rows,
     excluded,
     is_transfer,
     moved_bytes,
+    read_bytes,
     unlabelled,
 )
 from harness.similarity.reuse import miss_ratios
@@ -48,7 +49,8 @@ class Digest:
         calls: on data files; `bytes` is what they moved.
         mix_calls, mix_bytes: over (phase, op, class).
         size_calls, size_bytes: log2(1 + bytes) of transfers, by number and by bytes.
-        file_bytes: log2 of the bytes moved of each file.
+        files: of which any byte was read.
+        file_bytes: log2 of the bytes read of each file.
         sequence: how a reader's transfer lies to its last one.
         coverage, order: see harness/similarity/passes.py.
         shares: of the bytes, by reader, descending.
@@ -83,7 +85,7 @@ def digest_of(pattern: Pattern, *, labelled: bool) -> Digest:
     sizes = np.log2(1 + moved[transfers])
     labels = (rows["phase"].astype(np.int64) << 16) + (rows["op"].astype(np.int64) << 8)
     labels += rows["class"]
-    per_file = _sums(rows["file"], moved)
+    per_file = _sums(rows["file"], read_bytes(rows))
     return Digest(
         calls=len(rows),
         bytes=int(moved.sum()),

@@ -10,8 +10,9 @@ from typing import Final, Literal
 
 import numpy as np
 
+from harness.analysis.memory import Regime
 from harness.analysis.part import Part
-from harness.similarity.pattern import DATA_CLASSES, Pattern, Regime, moved_bytes
+from harness.similarity.pattern import DATA_CLASSES, Pattern, read_bytes
 from harness.similarity.score import Score, Side, digest_sides, score_sides
 from harness.similarity.series import Fidelity, compare_runs
 from harness.similarity.sides import NUMBERS
@@ -156,7 +157,7 @@ def unequal_cases(firsts: Mapping[str, Side]) -> list[str]:
 
 
 def _files_read(pattern: Pattern) -> Counter[str]:
-    rows = pattern.rows[moved_bytes(pattern.rows) > 0]
+    rows = pattern.rows[read_bytes(pattern.rows) > 0]
     files = [pattern.files[int(number)] for number in np.unique(rows["file"])]
     return Counter(
         f"{file.role}, {file.file_class.name.lower()}"

@@ -5,8 +5,8 @@ from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
 from harness.analysis.recording import Records
-from harness.similarity.pattern import Pattern, is_transfer, moved_bytes
-from harness.worker.record import Op, Phase
+from harness.similarity.pattern import Pattern, is_transfer, read_bytes
+from harness.worker.record import Phase
 
 
 def mean_fraction_read(pattern: Pattern, rows: Records) -> float | None:
@@ -21,24 +21,24 @@ def mean_fraction_read(pattern: Pattern, rows: Records) -> float | None:
     Returns:
         0 to 1; None where nothing was read at a known place.
     """
-    moved = moved_bytes(rows)
-    kept = (moved > 0) & (rows["offset"] >= 0) & (rows["op"] != Op.WRITE)
-    rows, moved = rows[kept], moved[kept]
+    read = read_bytes(rows)
+    kept = (read > 0) & (rows["offset"] >= 0)
+    rows, read = rows[kept], read[kept]
     if not len(rows):
         return None
     group = _group(rows)
     order = np.lexsort((rows["offset"], group))
     group, start = group[order], rows["offset"][order]
-    end = start + moved[order]
+    end = start + read[order]
     # How far the group was read before, by ranks of ends: offsets would overflow beside groups.
     ends, rank = np.unique(end, return_inverse=True)
     reached = np.maximum.accumulate(group * len(ends) + rank)
     new = np.concatenate(([True], group[1:] != group[:-1]))
     before = np.where(new, start, ends[np.concatenate(([0], reached[:-1])) % len(ends)])
     fresh = np.maximum(end - np.maximum(start, before), 0)
-    read = np.add.reduceat(fresh, np.flatnonzero(new))
+    covered = np.add.reduceat(fresh, np.flatnonzero(new))
     sizes = _sizes(pattern, rows["file"][order][new])
-    shares = np.minimum(read / np.maximum(sizes, 1), 1.0)
+    shares = np.minimum(covered / np.maximum(sizes, 1), 1.0)
     # Sorted, so that the names of files do not change the rounding of the sum.
     return float(np.sort(shares).mean())
 

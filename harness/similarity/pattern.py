@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.analysis.memory import Regime, regime_in
 from harness.analysis.recording import DataFile, Records
 from harness.worker.record import FileClass, Op, Phase
 
@@ -23,8 +24,6 @@ DATA_CLASSES: Final = (
 TRANSFERS: Final = (Op.READ, Op.PREAD, Op.WRITE)
 _PHASES: Final = {"eval": Phase.EVAL, "checkpoint": Phase.CHECKPOINT}
 
-Regime = Literal["warm", "knee", "cold", "between"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pattern:
@@ -36,8 +35,8 @@ class Pattern:
         labelled: rows know their epoch and phase; else both are inferred, on either side of a
             comparison.
         timed: times were measured; else `t0_ns` gives the order of calls and nothing more.
-        memory_bytes: what could hold the data in memory; None where that is unknown.
-        sparse: files had holes, whose reads need no device; None where that is unknown.
+        memory_bytes: what could hold the data, without what ranks keep; None where unknown.
+        sparse: files were holes, whose reads need no device; None where that is unknown.
     """
 
     rows: Records
@@ -49,30 +48,20 @@ class Pattern:
 
     @property
     def data_bytes(self) -> int:
-        """Bytes of all data files in the table, checkpoints left out."""
-        kept = set(DATA_CLASSES) - {FileClass.CHECKPOINT}
-        return sum(file.size_bytes for file in self.files.values() if file.file_class in kept)
+        """Bytes of the training files, as in a result's memory."""
+        return sum(file.size_bytes for file in self.files.values() if file.role == "train")
 
     @property
     def regime(self) -> Regime | None:
-        """Where memory stands to the data; None where it is unknown."""
+        """Where memory stands to the data, None where unknown; times compare within one only."""
         if self.memory_bytes is None or self.data_bytes == 0:
             return None
-        return regime_of(self.memory_bytes, self.data_bytes)
+        return regime_in(self.memory_bytes, self.data_bytes)
 
 
-def regime_of(memory_bytes: int, data_bytes: int) -> Regime:
-    """Return what memory can do for data of this size; times compare within one regime only.
-
-    >>> regime_of(32, 16), regime_of(16, 16), regime_of(8, 16), regime_of(20, 16)
-    ('warm', 'knee', 'cold', 'between')
-    """
-    ratio = memory_bytes / data_bytes
-    if ratio >= 2:
-        return "warm"
-    if ratio <= 0.67:
-        return "cold"
-    return "knee" if 0.9 <= ratio <= 1.1 else "between"
+def phase_of(role: str) -> Phase:
+    """Return the phase in which files of a role are used."""
+    return _PHASES.get(role, Phase.TRAIN)
 
 
 def data_rows(pattern: Pattern) -> Records:
@@ -102,6 +91,11 @@ def moved_bytes(rows: Records) -> NDArray[np.int64]:
     return moved
 
 
+def read_bytes(rows: Records) -> NDArray[np.int64]:
+    """Return the bytes that each row read; a checkpoint's move, too, but are written."""
+    return np.where(rows["op"] == Op.WRITE, 0, moved_bytes(rows))
+
+
 def unlabelled(pattern: Pattern) -> Pattern:
     """Return the pattern with epochs and phases that its calls alone tell.
 
@@ -109,7 +103,7 @@ def unlabelled(pattern: Pattern) -> Pattern:
     then, by whichever rank. A file that stays open all the time is in its first epoch for ever.
     """
     rows = pattern.rows[np.argsort(pattern.rows["t0_ns"], kind="stable")].copy()
-    phases = {number: _PHASES.get(file.role, Phase.TRAIN) for number, file in pattern.files.items()}
+    phases = {number: phase_of(file.role) for number, file in pattern.files.items()}
     numbers, inverse = np.unique(rows["file"], return_inverse=True)
     rows["phase"] = np.array([phases[int(one)] for one in numbers], np.uint8)[inverse]
     # Within each file in order of time, whatever lies between in the trace.

@@ -6,7 +6,7 @@ a score at its floor is as good as the original itself would get.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import permutations
 from typing import Final
 
@@ -15,6 +15,7 @@ from scipy.stats import t as student
 
 from harness.analysis.part import Part
 from harness.errors import ResultError
+from harness.similarity.components import TIME_COMPONENTS
 from harness.similarity.score import Score, Side, score_sides
 
 # A jackknife leaves one seed out and still needs a pair.
@@ -34,7 +35,7 @@ class Fidelity(Part, frozen=True, kw_only=True):
         pairs: how many pairs of runs the means are over.
         statement: what can be said.
         holds: score >= floor - interval; null where that is not known.
-        time_withheld: why T is null.
+        time_withheld: why T is null, of the floor, too.
     """
 
     L: float | None
@@ -69,6 +70,8 @@ def compare_runs(first: Sequence[Side], second: Sequence[Side]) -> Fidelity:
     scores = {(i, j): score_sides(first[i], second[j]) for i, j in pairs}
     own = {(i, j): score_sides(first[i], first[j]) for i, j in pairs if i < j}
     floors = {(i, j): own[min(i, j), max(i, j)] for i, j in pairs if i != j}
+    if reason := _why_no_time([*scores.values(), *floors.values()]):
+        scores, floors = _without_times(scores, reason), _without_times(floors, reason)
     _check_comparable([*scores.values(), *floors.values()])
     total = mean_score(scores.values())
     floor = mean_score(floors.values()) if floors else None
@@ -99,7 +102,7 @@ def mean_score(scores: Iterable[Score]) -> Score:
         components={
             name: float(np.mean([one.components[name] for one in every])) for name in names
         },
-        time_withheld=next((one.time_withheld for one in every if one.time_withheld), ""),
+        time_withheld=_why_no_time(every),
     )
 
 
@@ -138,6 +141,27 @@ def jackknife(
 def _mean(values: list[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if len(known) == len(values) else None
+
+
+def _why_no_time(scores: Iterable[Score]) -> str:
+    return next((one.time_withheld for one in scores if one.time_withheld), "")
+
+
+def _without_times(
+    scores: Mapping[tuple[int, int], Score], reason: str
+) -> dict[tuple[int, int], Score]:
+    """Return the scores by calls alone: a mean and its floor are of the same components."""
+    return {
+        pair: Score(
+            L=one.L,
+            T=None,
+            components={
+                name: value for name, value in one.components.items() if name not in TIME_COMPONENTS
+            },
+            time_withheld=reason,
+        )
+        for pair, one in scores.items()
+    }
 
 
 def _check_comparable(scores: Sequence[Score]) -> None:

@@ -70,6 +70,7 @@ class Log:
 
     Args:
         lines: of the log.
+        calls: that were seen to return, on files or not.
         unreadable: numbers of the lines, from 1, that are no line of strace.
         unreturned: calls that were never seen to return, by name.
         clock: `unix` seconds; `other`, such as the time of day, or relative; or `none`.
@@ -77,6 +78,7 @@ class Log:
     """
 
     lines: int = 0
+    calls: int = 0
     unreadable: tuple[int, ...] = ()
     unreturned: dict[str, int] = field(default_factory=dict)
     clock: str = "none"

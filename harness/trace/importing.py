@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import numpy as np
 
@@ -23,11 +23,13 @@ from harness.trace.calls import Log, Trace
 from harness.trace.readers import Readers
 from harness.trace.rows import Imported, Mapped, import_rows
 from harness.trace.strace import OPTIONS, parse
+from harness.worker.io import TracedFile
 from harness.worker.record import FileClass
+from harness.worker.recorder import Role
+from harness.worker.summary import write_files
 
 SOURCE_NAME: Final = "source.json"
 RECORD: Final = f"strace {shlex.join(OPTIONS)} LOG COMMAND"
-ROLES: Final = ("train", "eval", "sidecar", "checkpoint")
 _NO_LABELS: Final = "none: epochs will be how often a file was opened, phases its role"
 _NOT_PERMITTED: Final = (
     "if tracing was not permitted, allow it (capability SYS_PTRACE in a container, "
@@ -75,8 +77,9 @@ def parse_map(text: str) -> Mapped:
         raise UsageError(f"--map {text!r}: no class of files", then=then)
     by_class = {"checkpoint": "checkpoint", "counts": "sidecar"}
     role = role or by_class.get(name, "train")
-    if role not in ROLES:
-        raise UsageError(f"--map {text!r}: no role {role!r}", then=f"roles: {', '.join(ROLES)}")
+    roles = get_args(Role)
+    if role not in roles:
+        raise UsageError(f"--map {text!r}: no role {role!r}", then=f"roles: {', '.join(roles)}")
     return Mapped(pattern=pattern, file_class=FileClass[name.upper()], role=role)
 
 
@@ -114,6 +117,8 @@ def check_log(log: Log, path: Path, *, partial: bool) -> None:
         what = "no log of strace" if log.lines else "an empty log"
         then = f"record by `{RECORD}`" if log.lines else _NOT_PERMITTED
         raise ResultError(what, where=f"{path}, line {line}", then=then)
+    if log.calls == 0:
+        raise ResultError("no call that returned", where=str(path), then=_NOT_PERMITTED)
     if log.clock != "unix":
         what = "its lines have no times" if log.clock == "none" else "times of another clock"
         then = f"-ttt is needed, seconds since 1970: record by `{RECORD}`"
@@ -125,11 +130,15 @@ def check_log(log: Log, path: Path, *, partial: bool) -> None:
 
 
 def local_sizes(trace: Trace, maps: Sequence[Mapped]) -> dict[str, int]:
-    """Return the sizes of files that are on this machine and that no call of the trace told."""
+    """Return the sizes of files that are on this machine and that no call of the trace told.
+
+    Where a relative path begins is known to the traced program alone.
+    """
     paths = {one.call.path for one in trace.calls} - trace.sizes.keys()
     found = {}
     for path in paths:
-        if any(own.matches(path) for own in maps) and Path(path).is_file():
+        is_mapped = Path(path).is_absolute() and any(own.matches(path) for own in maps)
+        if is_mapped and Path(path).is_file():
             found[path] = Path(path).stat().st_size
     return found
 
@@ -223,22 +232,18 @@ def _write(imported: Imported, wanted: Import, source: Mapping[str, Any]) -> Non
         ranks = imported.rows["rank"]
         for rank in range(int(ranks.max()) + 1):
             np.save(trace / f"rank-{rank:05d}.npy", imported.rows[ranks == rank])
-        files = {
-            str(number): {
-                "path": file.path,
-                "size_bytes": file.size_bytes,
-                "class": int(file.file_class),
-                "role": file.role,
-            }
-            for number, file in imported.files.items()
-        }
-        for name, content in (("files.json", files), (SOURCE_NAME, source)):
-            (trace / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_files(
+            trace / "files.json",
+            (TracedFile(id=number, **asdict(file)) for number, file in imported.files.items()),
+        )
+        said = json.dumps(source, indent=1)
+        (trace / SOURCE_NAME).write_text(said + "\n", encoding="utf-8")
         partial.chmod(0o755)
         partial.rename(wanted.output)
     except OSError as error:
-        if partial is not None:
-            shutil.rmtree(partial, ignore_errors=True)
         what = f"cannot write ({error.strerror})"
         then = "free space, or name another --output"
         raise TargetError(what, where=str(wanted.output), then=then) from error
+    finally:
+        if partial is not None:  # and was not renamed
+            shutil.rmtree(partial, ignore_errors=True)

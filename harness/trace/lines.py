@@ -99,6 +99,7 @@ def read_lines(lines: Iterable[str]) -> RawLog:
     unreturned.update(own.name for own in torn.values())
     facts = Log(
         lines=number + 1,
+        calls=len(calls),
         unreadable=tuple(unreadable),
         unreturned={name: count for name, count in unreturned.items() if name not in _NEVER_RETURN},
         clock=_one_clock(clocks),

@@ -51,7 +51,9 @@ def find_marks(calls: Iterable[Traced]) -> Marks:
     """Return the marks among the calls of a trace, which are numbered in their order."""
     marks = Marks({}, defaultdict(list), defaultdict(list))
     for number, one in enumerate(calls):
-        if one.call.name != "open" or not (found := _NAME.fullmatch(one.call.path)):
+        if one.call.name != "open" or one.call.returned < 0:
+            continue
+        if not (found := _NAME.fullmatch(one.call.path)):
             continue
         if (rank := int(found[1])) > _MOST_RANKS:
             continue

@@ -10,11 +10,11 @@ from typing import Final
 import numpy as np
 
 from harness.analysis.recording import DataFile, Records
-from harness.similarity.pattern import TRANSFERS
+from harness.similarity.pattern import TRANSFERS, phase_of
 from harness.trace.calls import Call, Trace, Traced
 from harness.trace.marks import Label, find_marks
 from harness.trace.readers import Readers, Seat, seats
-from harness.worker.record import ROW, FileClass, Op, Phase
+from harness.worker.record import ROW, FileClass, Op
 
 _OPS: Final = {op.name.lower(): op for op in Op} | {
     "readv": Op.READ,
@@ -22,9 +22,8 @@ _OPS: Final = {op.name.lower(): op for op in Op} | {
     "pwrite": Op.WRITE,
     "fdatasync": Op.FSYNC,
 }
-_MOST_BYTES: Final = 2**63 - 1  # more is asked for by mistake, and has 64 bits without a sign
+_MOST_IN_ROW: Final = 2**63 - 1  # more is asked for by mistake, and has 64 bits without a sign
 _ERRNO: Final = {name: number for number, name in errorcode.items()}
-_PHASES: Final = {"eval": Phase.EVAL, "checkpoint": Phase.CHECKPOINT}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,11 +136,11 @@ def _row(
     # Without times the order stands in their place.
     t0_ns = number if one.t0_ns is None else one.t0_ns
     t1_ns = t0_ns if one.t1_ns is None else one.t1_ns
-    phase, epoch, step = label or (_PHASES.get(kind.role, Phase.TRAIN), 0, 0)
+    phase, epoch, step = label or (phase_of(kind.role), 0, 0)
     call = one.call
     return (
         *(t0_ns, t1_ns, -1),  # nobody saw the processor's time
-        *(min(size, _MOST_BYTES) for size in (call.offset, call.requested, call.returned)),
+        *(min(size, _MOST_IN_ROW) for size in (call.offset, call.requested, call.returned)),
         *(file, epoch, step, seat.rank, seat.loader),
         *(_OPS[call.name], kind.file_class, phase, _ERRNO.get(one.errno, 0)),
     )

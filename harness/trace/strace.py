@@ -20,7 +20,10 @@ from harness.trace.lines import RawCall, read_lines
 _CALLS = "trace=%desc,%process,?open,?creat,?stat,?lstat"
 OPTIONS: Final = ("-f", "-ttt", "-T", "--seccomp-bpf", "-s", "0", "-e", _CALLS, "-o")
 
-_PATH = re.compile(r'(?:(AT_FDCWD|\d+)(?:<[^>]*>)?, )?"((?:[^"\\]|\\.)*)"(?:, ([^,]+))?')
+_PATH = re.compile(
+    r"(?:(?P<at>AT_FDCWD|\d+)(?:<(?P<directory>[^>]*)>)?, )?"
+    r'"(?P<path>(?:[^"\\]|\\.)*)"(?:, (?P<flags>[^,]+))?'
+)
 _DESCRIPTOR = re.compile(r"(\d+)(?:<[^>]*>)?(?:, (.*))?")
 _VECTOR = re.compile(r"iov_len=(\d+)")
 _SIZE = re.compile(r"stx?_size=(\d+)")
@@ -190,11 +193,11 @@ class _Follower:
         found = _PATH.match(raw.arguments)
         if found is None:
             return
-        path = escape_decode(found[2].encode())[0].decode(errors="surrogateescape")
-        if not path.startswith("/") and found[1] and found[1] in map(str, table):
-            path = f"{table[int(found[1])].file.path}/{path}"
+        path = escape_decode(found["path"].encode())[0].decode(errors="surrogateescape")
+        if not path.startswith("/") and (directory := _directory(found, table)):
+            path = f"{directory}/{path}"
         name = "open" if _is_open(raw) else "stat"
-        named = _Descriptor(_OpenFile(path), 0, "O_CLOEXEC" in (found[3] or ""))
+        named = _Descriptor(_OpenFile(path), 0, "O_CLOEXEC" in (found["flags"] or ""))
         self._keep(number, raw, named, Call(path, name, -1, -1, outcome(name, raw.result)))
         if name == "open" and raw.result >= 0:
             table[raw.result] = named
@@ -235,6 +238,14 @@ class _Follower:
         )
 
 
+def _directory(found: re.Match[str], table: dict[int, _Descriptor]) -> str | None:
+    """Return where a relative path begins: at a descriptor, or where `strace -y` says."""
+    if (found["at"] or "").isdigit() and (used := table.get(int(found["at"]))):
+        return used.file.path
+    directory: str | None = found["directory"]
+    return directory
+
+
 def _is_open(raw: RawCall) -> bool:
     return raw.name in ("open", "openat", "creat")
 
@@ -242,7 +253,7 @@ def _is_open(raw: RawCall) -> bool:
 def _is_stat(raw: RawCall) -> bool:
     """Return whether it asks about a path; what it asks about a descriptor has an empty one."""
     if raw.name in ("newfstatat", "statx"):
-        return (found := _PATH.match(raw.arguments)) is not None and found[2] != ""
+        return (found := _PATH.match(raw.arguments)) is not None and found["path"] != ""
     return raw.name in ("stat", "lstat")
 
 
@@ -268,7 +279,7 @@ def _requested(raw: RawCall) -> int:
 def _detail(raw: RawCall) -> str:
     if _is_open(raw):
         found = _PATH.match(raw.arguments)
-        return (found and found[3]) or ""
+        return (found and found["flags"]) or ""
     _, *words = raw.arguments.split(", ")
     if raw.name in ("fcntl", "ioctl"):
         return words[0]

@@ -15,7 +15,7 @@ from harness.similarity.components import CALL_COMPONENTS, TIME_COMPONENTS
 from harness.similarity.pattern import Pattern
 from harness.similarity.score import digest_sides, score, score_sides
 from harness.similarity.series import compare_runs
-from harness.worker.record import ROW, FileClass, Op
+from harness.worker.record import ROW, FileClass, Op, Phase
 from tests.property.patterns import (
     dropped,
     scaled_sizes,
@@ -231,6 +231,24 @@ def test_components_that_no_side_defines_are_left_out_and_those_of_one_side_are_
     assert set(score(once, once).components) == {*CALL_COMPONENTS, *TIME_COMPONENTS} - {"order"}
     assert score(once, twice).components["order"] == 0
     assert set(score(twice, twice).components) == {*CALL_COMPONENTS, *TIME_COMPONENTS}
+
+
+def test_a_file_that_is_written_is_not_read():
+    pattern = volumes([10**6] * 8, ranks=1, batch_size=1)
+    written = pattern.rows[-1:].copy()
+    number = max(pattern.files) + 1
+    written["file"], written["op"], written["class"] = number, Op.WRITE, FileClass.CHECKPOINT
+    written["phase"], written["returned"] = Phase.CHECKPOINT, 10**7
+    file = DataFile(
+        path="model", size_bytes=10**7, file_class=FileClass.CHECKPOINT, role="checkpoint"
+    )
+    saved = replace(
+        with_rows(pattern, np.concatenate([pattern.rows, written])),
+        files={**pattern.files, number: file},
+    )
+    found = score(pattern, saved).components
+    assert found["files"] == found["file_bytes"] == found["coverage"] == 1
+    assert found["volume"] < 1
 
 
 def test_times_count_within_one_regime_only_and_never_on_holes_or_plans():

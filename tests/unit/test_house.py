@@ -38,6 +38,7 @@ MAY_IMPORT = {
         "scipy.special",
     },
     "harness/similarity": {
+        "harness.analysis.memory",
         "harness.analysis.part",
         "harness.analysis.recording",
         "harness.errors",

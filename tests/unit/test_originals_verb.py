@@ -22,9 +22,11 @@ def test_holes_are_trained_over_planned_equally_and_never_judged(tmp_path):
     assert directory.name == "imseg-npy-1GB-original-s1-holes"
     words = ("--size", "1GB", "--law", "original", "--profile", "ci", *SHORT, *places)
     result = last_line(harness("train", "imseg", "--entropy", "holes", *words))
-    verdict = json.loads(result.read_text())["verdict"]
+    document = json.loads(result.read_text())
+    assert document["dataset"]["made_of_holes"]
+    verdict = document["verdict"]
     assert verdict["outcome"] == "withheld"
-    assert "of the data set is holes" in verdict["sentence"]
+    assert "100 % of the data set is holes" in verdict["sentence"]
     over_files = last_line(harness("plan", "imseg", "--entropy", "holes", *words))
     (directory / "manifest.json").unlink()
     for path in directory.iterdir():

@@ -84,6 +84,13 @@ def rows(tmp_path, **changes):
     return dlrm_spec(tmp_path, data, **{"accelerators": 2, "epochs": 2, "eval_from": 1, **changes})
 
 
+def saved_rows(tmp_path, **changes):
+    """Return a spec that writes a checkpoint."""
+    (tmp_path / "checkpoint").mkdir()
+    values = {"checkpoint_dir": str(tmp_path / "checkpoint"), "checkpoint_bytes": 100_000}
+    return rows(tmp_path, **values, **changes)
+
+
 def days(tmp_path, *, compression="deflate", **changes):
     data = make_days(tmp_path / "data", [4000, 3000, 900], compression=compression)
     return dlrm_spec(tmp_path, data, **{"accelerators": 2, "epochs": 2, "eval_from": 1, **changes})
@@ -104,6 +111,12 @@ def text(tmp_path, **changes):
         pytest.param(bert, {"pipelines": 1, "loader_workers": 0}, id="bert read by one"),
         pytest.param(rows, {}, id="dlrm bin"),
         pytest.param(rows, {"shuffle": "batches", "loader_workers": 2}, id="dlrm bin shuffled"),
+        pytest.param(saved_rows, {}, id="dlrm bin saved after tests"),
+        pytest.param(saved_rows, {"eval_every_steps": 3}, id="dlrm bin in parts"),
+        pytest.param(
+            saved_rows, {"eval_every_steps": 3, "loader_workers": 2}, id="dlrm bin by parts"
+        ),
+        pytest.param(days, {"eval_every_steps": 7}, id="dlrm npz in parts"),
         pytest.param(days, {}, id="dlrm npz"),
         pytest.param(days, {"compression": "stored"}, id="dlrm npz stored"),
         pytest.param(text, {}, id="dlrm text"),

@@ -147,6 +147,11 @@ def test_sides_that_cannot_be_held_against_one_another_are_refused(runs, similar
     seeds = [str(write(tmp_path / name, pattern, **facts)) for name in "ab"]
     two = [word for own in seeds for word in ("--original", own, "--generated", own)]
     assert refused(similarity(*two), "one seed twice: 7", "--original") is ExitCode.USAGE
+    plan, planned = str(write(tmp_path / "plan", pattern)), json.dumps({"seed": 7})
+    (tmp_path / "plan/config.json").write_text(planned)
+    (tmp_path / "plan/result.json").unlink()
+    two = [*two[:4], "--original", plan, "--generated", seeds[1]]
+    assert refused(similarity(*two), "one seed twice: 7", "--original") is ExitCode.USAGE
     other = [*words[:2], "--original", str(write(tmp_path / "other", stream()))]
     assert refused(similarity(*other), "not a recording of imseg", "record") is ExitCode.RESULT
     own = [*words[:4], "--control", words[1]]
@@ -187,6 +192,49 @@ def test_runs_that_ended_early_and_other_regimes_are_told(runs, similarity, tmp_
     assert document["regime"] is None
     assert "the run is interrupted" in page
     assert "Different numbers of files read (train, x): original 16, generated 12." in page
+
+
+def test_runs_of_other_regimes_are_compared_by_their_calls(runs, similarity, tmp_path):
+    words = runs(sides=("original",))
+    for seed in (1, 2, 3):
+        pattern = volumes(SIZES, seed=seed, ranks=2, batch_size=2)
+        cold = {"config": {"memory_bytes": pattern.data_bytes // 2}}
+        words += ["--generated", str(write(tmp_path / f"cold{seed}", pattern, **cold))]
+    code, document, _, said = similarity(*words)
+    assert code is ExitCode.DONE
+    assert document["data"]["T"] is None
+    assert document["floor"]["T"] is None
+    assert set(document["floor"]["components"]) == set(CALL_COMPONENTS)
+    assert document["data"]["holds"]
+    assert "regimes differ: cold and warm" in said
+
+
+def test_memory_is_what_ranks_leave_and_a_block_left_out_is_no_hole(similarity, tmp_path):
+    pattern = volumes(SIZES, ranks=2, batch_size=2)
+    words = []
+    for side, need_bytes in (("original", 0), ("generated", pattern.data_bytes)):
+        memory = {"limit_bytes": 2 * pattern.data_bytes, "need_bytes": need_bytes}
+        dataset = {"bytes": pattern.data_bytes, "allocation": {"holes_bytes": 4096}}
+        place = write(tmp_path / side, pattern, memory=memory, dataset=dataset)
+        words += [f"--{side}", str(place)]
+    _, document, _, said = similarity(*words)
+    assert [document["runs"][side][0]["regime"] for side in ("original", "generated")] == [
+        "warm",
+        "knee",
+    ]
+    assert "regimes differ: knee and warm" in said
+
+
+def test_repeats_of_one_configuration_have_seeds_of_their_own(similarity, tmp_path):
+    words = []
+    for side in ("original", "generated"):
+        for index in (1, 2):
+            pattern = volumes(SIZES, seed=index, ranks=2, batch_size=2)
+            repeat = {"config": {"seed": 7}, "repeat": {"seed": 6 + index}}
+            words += [f"--{side}", str(write(tmp_path / f"{side}{index}", pattern, **repeat))]
+    code, document, _, _ = similarity(*words)
+    assert code is ExitCode.DONE
+    assert document["data"]["pairs"] == 2
 
 
 def test_an_output_that_cannot_be_written_is_told(runs, tmp_path):

@@ -66,6 +66,21 @@ def test_the_default_size_is_exactly_the_originals(workload):
     assert layout_of(workload).data_bytes == STAND_INS[workload].bytes
 
 
+@pytest.mark.parametrize(
+    ("workload", "smaller", "larger"),
+    [
+        ("imseg", "10 % of its size, its first cases, each whole", "2 times its size, its cases"),
+        ("bert", "its first parts, the last one cut", "its parts again under new numbers"),
+        ("dlrm", "fewer rows in both files", "more rows in both files"),
+    ],
+)
+def test_what_there_is_of_the_original_is_said_as_it_is(workload, smaller, larger):
+    stand_in = STAND_INS[workload]
+    assert smaller in stand_in.sentence(stand_in.bytes // 10)
+    assert "all of it" in stand_in.sentence(stand_in.bytes)
+    assert larger in stand_in.sentence(2 * stand_in.bytes)
+
+
 def test_bert_has_the_files_that_are_known_and_the_others_mean():
     sizes = {file.path: file.bytes for file in layout_of("bert").files}
     assert sizes.pop("part-00000-of-00500") == 514_241_279

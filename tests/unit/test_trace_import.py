@@ -1,6 +1,7 @@
 """A log of strace becomes rows: who read, what was dropped, and what cannot be meant."""
 
 import json
+import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +19,7 @@ from harness.trace.calls import by_thread
 from harness.trace.importing import Import, check_log, import_trace, parse_map, report_lines
 from harness.trace.readers import seats
 from harness.trace.rows import import_rows
-from harness.trace.strace import parse
+from harness.trace.strace import OPTIONS, parse
 from harness.worker.record import FileClass, Op, Phase
 from tests.unit.traced_calls import run_traced
 from tests.unit.worker_run import make_data_set, make_spec
@@ -145,6 +146,29 @@ def test_marks_tell_rank_epoch_and_phase(imported):
     assert rows["phase"].tolist() == ([Phase.TRAIN] * 4 + [Phase.EVAL] * 4) * 2
 
 
+def test_a_mark_that_could_not_be_left_is_none(imported):
+    mark = "/m/rank-00003-train-00001-00001"
+    failed = f'openat(AT_FDCWD, "{mark}", O_CREAT) = -1 ENOSPC (No space left on device)'
+    recorded, said, _ = imported([*reading("/d/1_x.npy"), line(failed, at=1)])
+    assert not recorded.pattern.labelled
+    assert "labels  none" in said[1]
+
+
+def test_a_relative_path_is_the_traced_programs(imported, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "1_x.npy").write_bytes(bytes(5000))
+    opened, _, *rest = reading("1_x.npy")
+    recorded, _, _ = imported([opened, *rest])
+    (file,) = recorded.pattern.files.values()
+    assert (file.path, file.size_bytes) == ("1_x.npy", 1000)
+
+
+def test_a_relative_path_begins_where_the_log_says():
+    opened = line('openat(AT_FDCWD</home/someone>, "1_x.npy", O_RDONLY) = 3</home/someone/1_x.npy>')
+    (one,) = parse([opened]).calls
+    assert one.call.path == "/home/someone/1_x.npy"
+
+
 def test_what_is_dropped_is_counted_and_told(imported):
     lines = [
         *reading("/d/1_x.npy"),
@@ -192,7 +216,7 @@ BAD = {
     "cut off": ([*READ, "7 1700000001.0 read(3, "], "cut off"),
     "no data": (reading("/elsewhere"), "no data was read"),
     "no reads": ([READ[0], READ[3]], "no data was read"),
-    "nothing but signals": (["7 1700000000.0 --- SIGCHLD {} ---\n"] * 3, "no times"),
+    "nothing but signals": (["7 1700000000.0 --- SIGCHLD {} ---\n"] * 3, "no call"),
 }
 
 
@@ -265,6 +289,18 @@ def test_of_odd_calls_those_that_can_be_read_are():
     assert trace.log.unreadable == (len(LINES) - 1,)
     rows = import_rows(trace, [parse_map("*_x.npy=x")], sizes={}).rows
     assert rows["requested"].max() == 2**63 - 1
+
+
+@pytest.mark.strace
+def test_a_log_of_tracing_that_was_not_permitted_says_what_to_allow(imported, tmp_path):
+    # Who is traced already cannot be traced by another.
+    words = ["strace", "-f", "-o", str(tmp_path / "outer")]
+    words += ["strace", *OPTIONS, str(tmp_path / "inner"), "cat", "/etc/hostname"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    assert "not permitted" in done.stderr
+    with pytest.raises(ResultError, match="no call") as refusal:
+        imported((tmp_path / "inner").read_text().splitlines(keepends=True))
+    assert "SYS_PTRACE" in str(refusal.value)
 
 
 @pytest.mark.strace

@@ -31,6 +31,12 @@ def test_nothing_is_said_of_storage_that_has_only_holes(load_ms):
     assert "99 % of the data set is holes" in verdict.sentence
 
 
+def test_nothing_is_said_of_zeros_where_holes_were_meant():
+    dataset = {"bytes": 100, "made_of_holes": True, "allocation": {"holes_bytes": 0}}
+    recording = record(plan(8, 3, load_ms=1, bytes_per_step=10_000_000))
+    assert verdict_of(recording, dataset=dataset).outcome == "withheld"
+
+
 @pytest.mark.parametrize("holes_bytes", [None, 0, 1])
 def test_a_hole_in_a_hundred_bytes_is_no_reason_to_say_nothing(holes_bytes):
     dataset = {"bytes": 100, "allocation": {"holes_bytes": holes_bytes, "shared_bytes": 0}}
