@@ -28,8 +28,8 @@ from commands import ROOT, Outcome, harness, result_of
 
 from dsgen.errors import ExitCode
 from dsgen.workloads import WORKLOADS
-from harness.worker.accelerator import Emulated
-from harness.worker.clock import set_timer_slack
+from harness.worker.accelerators.emulated import Emulated
+from harness.worker.recording.clock import set_timer_slack
 from harness.worker.spec import StepTime
 
 

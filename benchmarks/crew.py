@@ -24,8 +24,8 @@ from dsgen.write import generate
 from harness.config import build_config
 from harness.document import find_builtin, read_document
 from harness.training import worker_spec
-from harness.worker.comm import Turnstile
-from harness.worker.cores import usable_cores
+from harness.worker.host.cores import usable_cores
+from harness.worker.ranks.comm import Turnstile
 
 _CONTEXT = multiprocessing.get_context("fork")
 _PASSAGES = 2_000

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 
 from dsgen.manifest import read_manifest
-from harness.worker.buffers import touched
-from harness.worker.io import DataCalls, TracedFile
-from harness.worker.npy import CALLS_PER_FILE, NpyReader
+from harness.worker.loading.buffers import touched
+from harness.worker.loading.npy import CALLS_PER_FILE, NpyReader
 from harness.worker.record import Phase
+from harness.worker.recording.io import DataCalls, TracedFile
 from harness.worker.spec import WorkerSpec
-from harness.worker.training import plan
 from harness.worker.workload import Reading
+from harness.worker.workloads import plan
 
 PLAIN = "read(2)"
 _SMALL_BUFFER_BYTES = 128 * 2**10  # what cat(1) reads at a time

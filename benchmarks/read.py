@@ -32,7 +32,7 @@ from harness.config import build_config
 from harness.document import find_builtin, read_document
 from harness.training import worker_spec
 from harness.worker.spec import WorkerSpec
-from harness.worker.training import plan as plan_reading
+from harness.worker.workloads import plan as plan_reading
 
 _PASSES = 3
 _LOADERS = Path(__file__).with_name("loaders.py")

@@ -46,7 +46,7 @@ from harness.similarity.score import Side, score
 from harness.similarity.series import Fidelity, compare_runs
 from harness.training import worker_spec
 from harness.worker.record import ROW
-from harness.worker.training import plan
+from harness.worker.workloads import plan
 
 _PRESETS: Final = {"imseg": "published", "bert": "default", "dlrm": "default"}
 # Nothing is there, and nothing will be.

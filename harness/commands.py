@@ -40,7 +40,7 @@ from harness.system import system_facts
 from harness.target import Target, inspect_target, target_lines
 from harness.trace.command import add_trace_verb
 from harness.training import counted, training_lines
-from harness.worker.training import READINGS
+from harness.worker.workloads import READINGS
 
 Run = Callable[[argparse.Namespace, tuple[str, ...]], ExitCode]
 

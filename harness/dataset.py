@@ -14,7 +14,7 @@ from dsgen.size import echo_size, format_size, parse_size
 from dsgen.workloads import WORKLOADS, plan
 from harness.config import Config, checkpoint_below
 from harness.errors import ConfigError
-from harness.worker.tfrecords import OPEN_FILES
+from harness.worker.loading.tfrecords import OPEN_FILES
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,7 +6,7 @@ import psutil
 
 from harness.analysis.memory import MemorySource, effective_memory, memory_notices, memory_of
 from harness.config import Config
-from harness.worker.cgroup import own_limits
+from harness.worker.host.cgroup import own_limits
 from harness.worker.spec import WorkerSpec
 from harness.worker.training import check_need
 from harness.worker.workload import Reading

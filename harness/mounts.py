@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
 
-from harness.worker.counts import unescape
+from harness.worker.host.counts import unescape
 from harness.worker.spec import ByteSource
 
 # No page of these can be dropped: the page cache is where the data is.

@@ -27,8 +27,8 @@ from harness.run_name import partial_of, run_name
 from harness.setting import Setting
 from harness.target import create_directory, inspect_target
 from harness.training import spec_here, worker_spec
-from harness.worker.bert_plan import records_of
 from harness.worker.training import recording_bytes
+from harness.worker.workloads.bert_plan import records_of
 
 # The worker itself ends at its limit, and says what it waited for. This is for one that cannot.
 _LIMIT_GRACE_S: Final = 30.0

@@ -10,7 +10,7 @@ import msgspec
 import psutil
 
 from harness.target import parse_choice
-from harness.worker.cgroup import CgroupLimits, own_limits
+from harness.worker.host.cgroup import CgroupLimits, own_limits
 
 _PACKAGES: Final = (
     "docker",

@@ -12,11 +12,11 @@ from harness.dataset import DataSet, planned_manifest, reading_notices
 from harness.limit import expected_memory, memory_lines
 from harness.setting import Setting
 from harness.sizing import check_size
-from harness.worker.bert_plan import records_of, with_records
 from harness.worker.schedule import evaluations_of_run
 from harness.worker.spec import ByteSource, WorkerSpec
-from harness.worker.training import plan
 from harness.worker.workload import Reading
+from harness.worker.workloads import plan
+from harness.worker.workloads.bert_plan import records_of, with_records
 
 _PREPARED: Final = (
     "        this is what precedes the first training: no accelerator computes, nothing is saved"

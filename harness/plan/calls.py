@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.plan.content import Content
-from harness.worker.io import DataCalls, TracedFile
 from harness.worker.record import PACKED_ROW, ROW, Op
+from harness.worker.recording.io import DataCalls, TracedFile
 
 # Of read(2) and write(2): a call takes no more.
 _MOST_CALL_BYTES: Final = 0x7FFFF000

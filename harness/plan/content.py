@@ -16,8 +16,8 @@ from dsgen.layout import Layout, PlannedFile
 from dsgen.segments import Task, blocks_of
 from dsgen.workloads import Blocks
 from dsgen.workloads.bert_records import framed_blocks
-from harness.worker.io import TracedFile
 from harness.worker.record import FileClass
+from harness.worker.recording.io import TracedFile
 
 # What np.load looks at of an array: Python's block and the C library's, both at the start.
 _HEAD_BYTES: Final = 1 << 20

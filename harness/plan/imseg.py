@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from harness.plan.calls import PlannedCalls
 from harness.plan.content import Content
-from harness.worker.imseg import Case, CropSlots, ImsegReader, ImsegReading, Sample
-from harness.worker.npy import NpyReader
+from harness.worker.loading.npy import NpyReader
 from harness.worker.record import ROW, Phase
 from harness.worker.workload import Batch, Batches
+from harness.worker.workloads.imseg import Case, CropSlots, ImsegReader, ImsegReading, Sample
 
 Rows = NDArray[np.void]
 

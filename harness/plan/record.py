@@ -22,8 +22,9 @@ from harness.training import worker_spec
 from harness.worker.record import STEP, WINDOW
 from harness.worker.spec import WorkerSpec
 from harness.worker.summary import SCHEMA_VERSION, write_files
-from harness.worker.training import checkpoint_of, plan
+from harness.worker.training import checkpoint_of
 from harness.worker.workload import Reading
+from harness.worker.workloads import plan
 
 _FREE: Final = "free some space, or name another --results"
 

@@ -1,8 +1,8 @@
 """From a reading to the rows of each rank: the order is the worker's, and so are the readers.
 
-What a rank does one after the other is harness/worker/loop.py, by harness/worker/schedule.py: parts
-of epochs, evaluations and checkpoints after them. Loader workers read at once; here their batches
-come one after the other, in the order in which a rank takes them.
+What a rank does one after the other is the loop in harness/worker/ranks, by its schedule: parts of
+epochs, evaluations and checkpoints after them. Loader workers read at once; here their batches come
+one after the other, in the order in which a rank takes them.
 """
 
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ from harness.plan.calls import PlannedCalls
 from harness.plan.content import Content
 from harness.plan.imseg import CaseRows
 from harness.worker.checkpoint import Checkpoint
-from harness.worker.imseg import ImsegReading
-from harness.worker.loader import slots_for
+from harness.worker.loading.loader import slots_for
 from harness.worker.record import ROW, Phase
 from harness.worker.schedule import parts_of_epoch
 from harness.worker.spec import WorkerSpec
 from harness.worker.workload import Batches, PartOfBatches, Reading
+from harness.worker.workloads.imseg import ImsegReading
 
 # st_blksize of ext4 and XFS; the smallest reads have its size.
 BLOCK_BYTES: Final = 4096

@@ -23,9 +23,9 @@ from harness.trace.calls import Log, Trace
 from harness.trace.readers import Readers
 from harness.trace.rows import Imported, Mapped, import_rows
 from harness.trace.strace import OPTIONS, parse
-from harness.worker.io import TracedFile
 from harness.worker.record import FileClass
-from harness.worker.recorder import Role
+from harness.worker.recording.io import TracedFile
+from harness.worker.recording.recorder import Role
 from harness.worker.summary import write_files
 
 SOURCE_NAME: Final = "source.json"

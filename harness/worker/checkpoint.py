@@ -14,8 +14,8 @@ import numpy as np
 
 from dsgen.errors import PathError
 from dsgen.seed import named_words
-from harness.worker.io import DataCalls, TracedFile
 from harness.worker.record import FileClass
+from harness.worker.recording.io import DataCalls, TracedFile
 
 # A run that was killed leaves its temporary file. Age tells it from one that is being written, on
 # file systems that other hosts write to as well; a lock would not on all of them.

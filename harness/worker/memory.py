@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dsgen.size import format_size
-from harness.worker.capacity import record_memory_bytes
-from harness.worker.cgroup import CgroupLimits, own_limits
 from harness.worker.checkpoint import Checkpoint
 from harness.worker.failure import LimitError, MemoryShortError
-from harness.worker.loader import slots_for
+from harness.worker.host.cgroup import CgroupLimits, own_limits
+from harness.worker.loading.loader import slots_for
+from harness.worker.recording.capacity import record_memory_bytes
 from harness.worker.spec import WorkerSpec
 from harness.worker.workload import Reading
 

@@ -6,7 +6,7 @@ from functools import partial
 from multiprocessing.context import ForkContext
 from typing import Any
 
-from harness.worker.io import DataCalls
+from harness.worker.recording.io import DataCalls
 from harness.worker.spec import Planted
 from harness.worker.workload import Batch, BatchReader
 

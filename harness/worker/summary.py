@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from dsgen.errors import PathError
-from harness.worker.accelerator import SPIN_NS
-from harness.worker.cost import RowCost
-from harness.worker.crew import Member
-from harness.worker.io import TracedFile
+from harness.worker.accelerators.emulated import SPIN_NS
 from harness.worker.memory import MemoryFacts
-from harness.worker.rank import Outcome
+from harness.worker.ranks.crew import Member
+from harness.worker.ranks.rank import Outcome
 from harness.worker.record import Eviction
+from harness.worker.recording.cost import RowCost
+from harness.worker.recording.io import TracedFile
 from harness.worker.spec import WorkerSpec
 from harness.worker.workload import Reading
 

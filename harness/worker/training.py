@@ -2,50 +2,40 @@
 
 import multiprocessing
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 from dsgen.described import manifest_of
-from dsgen.errors import ExitCode, FeedrateError, PathError, StopRequested, UsageError
+from dsgen.errors import ExitCode, FeedrateError, PathError, StopRequested
 from dsgen.events import Emit, error, notice
 from dsgen.input import held
 from dsgen.manifest import Manifest
-from harness.worker.bert_plan import plan_bert
-from harness.worker.capacity import record_disk_bytes
-from harness.worker.cgroup import own_limits
+from harness.worker.accelerators.devices import check_devices
 from harness.worker.checkpoint import KINDS, Checkpoint
-from harness.worker.comm import Board, Turnstile
-from harness.worker.cores import usable_cores
-from harness.worker.cost import row_cost
-from harness.worker.crew import Crew
 from harness.worker.descriptors import check_descriptors
-from harness.worker.devices import check_devices
-from harness.worker.dlrm import plan_dlrm
 from harness.worker.failure import LimitError
-from harness.worker.handover import Handover
-from harness.worker.imseg import plan_imseg
-from harness.worker.ledger import ledger_of
-from harness.worker.loop import Job
+from harness.worker.host.cgroup import own_limits
+from harness.worker.host.cores import usable_cores
+from harness.worker.host.residency import LEFT_SHARE, expel
+from harness.worker.loading.handover import Handover
+from harness.worker.loading.shares import Shares
 from harness.worker.memory import MemoryFacts, check_limit, check_memory, memory_facts, needed_bytes
 from harness.worker.planted import Throttle
+from harness.worker.ranks.comm import Board, Turnstile
+from harness.worker.ranks.crew import Crew
+from harness.worker.ranks.loop import Job
+from harness.worker.ranks.watchdog import Limits, Watchdog
 from harness.worker.record import Eviction
-from harness.worker.residency import LEFT_SHARE, expel
+from harness.worker.recording.capacity import record_disk_bytes
+from harness.worker.recording.cost import row_cost
+from harness.worker.recording.ledger import ledger_of
+from harness.worker.recording.whereabouts import Whereabouts
 from harness.worker.schedule import checkpoints_of_run
-from harness.worker.shares import Shares
 from harness.worker.spec import WorkerSpec
 from harness.worker.summary import write_files, write_summary
-from harness.worker.watchdog import Limits, Watchdog
-from harness.worker.whereabouts import Whereabouts
 from harness.worker.workload import Reading
-
-READINGS: Final[dict[str, Callable[[WorkerSpec, Manifest], Reading]]] = {
-    "imseg": plan_imseg,
-    "bert": plan_bert,
-    "dlrm": plan_dlrm,
-}
+from harness.worker.workloads import plan
 
 
 def run_training(spec: WorkerSpec, emit: Emit) -> None:
@@ -94,23 +84,6 @@ def recording_bytes(spec: WorkerSpec, manifest: Manifest) -> int:
     reading = plan(spec, manifest)
     checkpoint = checkpoint_of(spec, reading)
     return record_disk_bytes(spec, reading, checkpoint=checkpoint)
-
-
-def plan(spec: WorkerSpec, manifest: Manifest) -> Reading:
-    """Return how the spec's workload reads the data set.
-
-    Raises:
-        UsageError: no such workload here, or nothing that its accelerators could compute.
-        DataSetError: the data set does not suit the spec.
-    """
-    if spec.workload not in READINGS:
-        then = f"use one of {', '.join(READINGS)}"
-        raise UsageError("no training of this workload", where=repr(spec.workload), then=then)
-    reading = READINGS[spec.workload](spec, manifest)
-    if spec.accelerator != "emulated" and not reading.computes:
-        where, then = f"--accelerator {spec.accelerator}", "leave it out, or train another format"
-        raise UsageError("what is read is only prepared for a training", where=where, then=then)
-    return reading
 
 
 def _expel(spec: WorkerSpec, reading: Reading) -> tuple[Eviction, ...]:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from harness.worker.io import DataCalls, TracedFile
 from harness.worker.record import Phase
+from harness.worker.recording.io import DataCalls, TracedFile
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from harness.trace.calls import calls_of
-from harness.worker.io import DataCalls
-from harness.worker.tfrecords import CHUNK_BYTES, Chunks, interleaved
+from harness.worker.loading.tfrecords import CHUNK_BYTES, Chunks, interleaved
+from harness.worker.recording.io import DataCalls
 from tests.container.traced import READERS
 from tests.reference.calls import by_file, compare_files, read_to_the_end
 from tests.unit.bert_run import bert_spec, name_of, planned, write_set

@@ -9,7 +9,7 @@ import pytest
 from dsgen.manifest import read_manifest
 from dsgen.write import generate
 from harness.trace.calls import by_process, calls_of
-from harness.worker.training import plan
+from harness.worker.workloads import plan
 from tests.container.traced import READERS
 from tests.fidelity import check_reader, recorded, traced_pattern
 from tests.property.strategies import data_set

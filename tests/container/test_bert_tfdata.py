@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from dsgen.write import generate
+from harness.worker.loading.tfrecords import CHUNK_BYTES
 from harness.worker.record import Phase
-from harness.worker.tfrecords import CHUNK_BYTES
 from tests.property.strategies import data_set
 from tests.unit.bert_run import bert_spec
 from tests.unit.worker_run import load, load_json

@@ -10,8 +10,8 @@ from dsgen.manifest import read_manifest
 from dsgen.write import generate
 from harness.trace.calls import by_thread, calls_of
 from harness.worker.checkpoint import KINDS
-from harness.worker.dlrm_rows import TEST_BATCH_ROWS
-from harness.worker.training import plan
+from harness.worker.workloads import plan
+from harness.worker.workloads.dlrm_rows import TEST_BATCH_ROWS
 from tests.container.traced import READERS
 from tests.fidelity import READERS_L, check_reader, check_tracers, recorded, traced_pattern
 from tests.property.strategies import data_set

@@ -124,7 +124,7 @@ def test_shared_memory_is_of_the_size_asked_for(engine, job):
 
 def test_ranks_find_the_memory_limit_of_their_container_in_force(engine, job):
     code = (
-        "from harness.worker.cgroup import own_limits\n"
+        "from harness.worker.host.cgroup import own_limits\n"
         "from harness.worker.memory import check_limit\n"
         "limits = own_limits(); check_limit(300_000_000, limits); print(limits.memory_bytes)"
     )

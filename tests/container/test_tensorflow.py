@@ -26,7 +26,7 @@ REPEAT = """
 import json, sys
 import numpy as np
 from types import SimpleNamespace
-from harness.worker.tensorflow_accelerator import start_tensorflow
+from harness.worker.accelerators.computing import start_tensorflow
 
 workload, batch_size, steps = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 spec = SimpleNamespace(workload=workload, batch_size=batch_size, seed=1, data_dir="")

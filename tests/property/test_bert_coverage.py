@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.worker.bert import Stream
+from harness.worker.loading.tfrecords import CHUNK_BYTES, OPEN_FILES
 from harness.worker.record import Op, Phase
-from harness.worker.tfrecords import CHUNK_BYTES, OPEN_FILES
+from harness.worker.workloads.bert import Stream
 from tests.unit.bert_run import even_set, planned, read_phase, write_set
 
 # Lengths within a chunk, across its end, and of several chunks.

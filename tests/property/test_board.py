@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.worker.comm import Activity, Board
+from harness.worker.ranks.comm import Activity, Board
 
 TIMES = st.integers(1, 10**9)
 

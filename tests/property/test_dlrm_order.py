@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from harness.worker.dlrm_bin import RowsReading
-from harness.worker.io import TracedFile
 from harness.worker.record import FileClass
+from harness.worker.recording.io import TracedFile
+from harness.worker.workloads.dlrm_bin import RowsReading
 from tests.unit.dlrm_sets import dlrm_spec
 
 SEEDS = st.integers(0, 2**32)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from dsgen.manifest import Manifest, read_manifest
 from dsgen.tfrecord import frame_header
-from harness.worker.bert import BertReading
-from harness.worker.bert_plan import plan_bert
-from harness.worker.io import DataCalls
 from harness.worker.record import Phase
+from harness.worker.recording.io import DataCalls
 from harness.worker.spec import WorkerSpec
+from harness.worker.workloads.bert import BertReading
+from harness.worker.workloads.bert_plan import plan_bert
 from tests.property.tfrecords import masked_crc
 from tests.unit.worker_run import entry, make_spec, manifest, sync
 

@@ -5,8 +5,8 @@ from collections import defaultdict
 import pytest
 
 from harness.trace.calls import by_thread, calls_of
+from harness.worker.loading.tfrecords import CHUNK_BYTES
 from harness.worker.record import Phase
-from harness.worker.tfrecords import CHUNK_BYTES
 from tests.reference.calls import recorded_calls
 from tests.unit.bert_run import bert_spec, even_set
 from tests.unit.traced_calls import run_traced

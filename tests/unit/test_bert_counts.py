@@ -9,9 +9,9 @@ import pytest
 from dsgen.described import described
 from dsgen.tfrecord import HEADER_BYTES
 from dsgen.write import generate
-from harness.worker import bert_plan
-from harness.worker.bert_plan import plan_bert, records_of, with_records
-from harness.worker.training import plan, recording_bytes
+from harness.worker.training import recording_bytes
+from harness.worker.workloads import bert_plan, plan
+from harness.worker.workloads.bert_plan import plan_bert, records_of, with_records
 from tests.property.strategies import data_set
 from tests.unit.bert_run import bert_spec
 from tests.unit.traced_calls import run_traced

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.worker.tfrecords import CHUNK_BYTES
+from harness.worker.loading.tfrecords import CHUNK_BYTES
 from tests.unit.test_harness_refusals import ROOT, harness, refused
 
 RANKS, BATCH, STEPS = 2, 6, 30

@@ -79,6 +79,30 @@ def test_imports_go_one_way(place):
             assert standard or allowed(module, MAY_IMPORT[place]), f"{path} imports {module}"
 
 
+# The rooms of the worker, each with those before it that it may import.
+WORKER_ROOMS = {
+    "host": set(),
+    "recording": {"host"},
+    "loading": {"recording"},
+    "workloads": {"loading", "recording"},
+    "accelerators": {"host", "loading"},
+    "ranks": {"accelerators", "host", "loading", "recording"},
+}
+
+
+def test_every_room_of_the_worker_is_told():
+    rooms = {path.parent.name for path in (ROOT / "harness/worker").glob("*/__init__.py")}
+    assert rooms == set(WORKER_ROOMS)
+
+
+@pytest.mark.parametrize("room", WORKER_ROOMS)
+def test_rooms_of_the_worker_import_one_way(room):
+    for path in sources(f"harness/worker/{room}"):
+        ours = [module for module in imports(path) if module.startswith("harness.worker.")]
+        met = {module.split(".")[2] for module in ours}
+        assert met & set(WORKER_ROOMS) <= {room, *WORKER_ROOMS[room]}, path
+
+
 @pytest.mark.parametrize(
     "place",
     [
@@ -101,7 +125,7 @@ def test_models_alone_import_tensorflow_at_once():
         body = ast.parse(path.read_text()).body
         at_once = [node for node in body if isinstance(node, ast.Import)]
         assert "tensorflow" not in {name.name for node in at_once for name in node.names}, path
-        if path.name != "tensorflow_accelerator.py":
+        if path.name != "computing.py":
             assert "tensorflow" not in set(imports(path)), path
 
 
@@ -113,7 +137,7 @@ def test_only_the_engine_imports_docker():
 
 def test_the_noxfile_and_the_registries_name_the_same_workloads():
     from dsgen.workloads import WORKLOADS
-    from harness.worker.training import READINGS
+    from harness.worker.workloads import READINGS
 
     assert set(in_noxfile("WORKLOADS")) == set(WORKLOADS)
     assert set(in_noxfile("WORKLOADS")) == set(READINGS)

@@ -14,8 +14,8 @@ from harness.analysis.notices import notices_of
 from harness.analysis.selfcheck import check_recording
 from harness.progress import TrainEvent, train_pace
 from harness.recordings import read_recording
-from harness.worker.cost import row_cost
 from harness.worker.record import Op
+from harness.worker.recording.cost import row_cost
 from harness.worker.spec import StepTime
 from harness.worker.training import run_training
 from tests.unit.worker_run import load_json, make_data_set, make_spec

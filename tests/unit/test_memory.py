@@ -11,7 +11,7 @@ from harness.analysis.memory import effective_memory, memory_of, regime_of
 from harness.analysis.result import build_result
 from harness.commands import main
 from harness.limit import expected_memory
-from harness.worker.cgroup import CgroupLimits
+from harness.worker.host.cgroup import CgroupLimits
 from harness.worker.record import Eviction
 from tests.golden.recordings import facts, plan, record
 from tests.unit.test_config import run

@@ -13,7 +13,8 @@ from dsgen.write import generate
 from harness.plan.content import InLayout, OnDisk
 from harness.plan.rows import plan_rows
 from harness.worker.record import ROW, Op
-from harness.worker.training import checkpoint_of, plan
+from harness.worker.training import checkpoint_of
+from harness.worker.workloads import plan
 from tests.unit.bert_run import bert_spec, even_set
 from tests.unit.dlrm_sets import dlrm_spec, make_days, make_rows, make_text
 from tests.unit.worker_run import load, load_json, make_data_set, make_spec, run_worker

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from harness.system import SystemFacts, parse_cpuinfo, system_facts, system_json
-from harness.worker.cgroup import parse_groups, read_limits
+from harness.worker.host.cgroup import parse_groups, read_limits
 
 UNLIMITED = "9223372036854771712\n"
 

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from harness.worker.accelerator import Emulated
-from harness.worker.clock import set_timer_slack
+from harness.worker.accelerators.emulated import Emulated
+from harness.worker.recording.clock import set_timer_slack
 from harness.worker.spec import StepTime
 
 

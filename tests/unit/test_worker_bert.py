@@ -10,10 +10,10 @@ from dsgen.described import described
 from dsgen.errors import DataSetError, UsageError
 from dsgen.layout import COUNTED
 from dsgen.write import generate
-from harness.worker.bert_plan import plan_bert
+from harness.worker.loading.tfrecords import CHUNK_BYTES
 from harness.worker.record import FileClass, Op, Phase
 from harness.worker.spec import WorkerSpec
-from harness.worker.tfrecords import CHUNK_BYTES
+from harness.worker.workloads.bert_plan import plan_bert
 from tests.property.strategies import data_set
 from tests.unit.bert_run import (
     RECORD_BYTES,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.worker.buffers import fresh, held_bytes, touched
+from harness.worker.loading.buffers import fresh, held_bytes, touched
 
 HUGE = 2 << 20
 

@@ -10,9 +10,9 @@ import pytest
 
 from dsgen.errors import PathError
 from harness.worker.checkpoint import KINDS, STALE_S, Checkpoint, CheckpointWriter
-from harness.worker.io import DataCalls
 from harness.worker.record import Op
-from harness.worker.training import READINGS
+from harness.worker.recording.io import DataCalls
+from harness.worker.workloads import READINGS
 
 # What was observed: bytes, then minimum, lower quartile, mean and deviation of the writes.
 OBSERVED = {
@@ -106,7 +106,7 @@ def test_a_full_device_leaves_nothing_behind(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("harness.worker.io.os.write", full)
+    monkeypatch.setattr("harness.worker.recording.io.os.write", full)
     with pytest.raises(PathError, match="No space left"):
         planned.write(calls())
     assert list(Path(tmp_path).iterdir()) == []

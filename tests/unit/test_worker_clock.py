@@ -4,8 +4,8 @@ from itertools import pairwise
 
 import pytest
 
-from harness.worker import clock
-from harness.worker.clock import ThreadClock
+from harness.worker.recording import clock
+from harness.worker.recording.clock import ThreadClock
 
 
 class Thread:

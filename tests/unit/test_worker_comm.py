@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from harness.worker.comm import SPIN_NS, Activity, Board, Turnstile
+from harness.worker.ranks.comm import SPIN_NS, Activity, Board, Turnstile
 
 CONTEXT = multiprocessing.get_context("fork")
 

@@ -12,17 +12,17 @@ import pytest
 from dsgen.errors import UsageError
 from dsgen.manifest import read_manifest
 from dsgen.write import generate
-from harness.worker.accelerator import AS_TAKEN
-from harness.worker.comm import Board, Turnstile
-from harness.worker.counters import Bystanders
+from harness.worker.accelerators.emulated import AS_TAKEN
 from harness.worker.failure import SelfCheckError
-from harness.worker.io import DataCalls
-from harness.worker.ledger import ledger_of
-from harness.worker.loop import Job, Training
+from harness.worker.host.counters import Bystanders
+from harness.worker.ranks.comm import Board, Turnstile
+from harness.worker.ranks.loop import Job, Training
 from harness.worker.record import Phase
-from harness.worker.training import plan
-from harness.worker.whereabouts import Whereabouts
-from harness.worker.window import Meter, check_window
+from harness.worker.recording.io import DataCalls
+from harness.worker.recording.ledger import ledger_of
+from harness.worker.recording.whereabouts import Whereabouts
+from harness.worker.recording.window import Meter, check_window
+from harness.worker.workloads import plan
 from tests.property.strategies import data_set
 from tests.unit.dlrm_sets import make_text
 from tests.unit.worker_run import make_data_set, make_spec

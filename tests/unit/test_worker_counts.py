@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.worker.counts import (
+from harness.worker.host.counts import (
     parse_io_stat,
     parse_lustre_bytes,
     parse_mountstats,

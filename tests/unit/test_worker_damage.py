@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.worker.bert_tfdata import refused
-from harness.worker.damage import find_damage
-from harness.worker.io import TracedFile
+from harness.worker.loading.damage import find_damage
 from harness.worker.record import FileClass
+from harness.worker.recording.io import TracedFile
+from harness.worker.workloads.bert_tfdata import refused
 from tests.unit.bert_run import framed
 
 DATA = [b"a" * 100, b"b" * 50, b"c" * 200]

@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from dsgen.errors import ExitCode
-from harness.worker import devices, memory
-from harness.worker.devices import (
+from harness.worker import memory
+from harness.worker.accelerators import devices
+from harness.worker.accelerators.devices import (
     check_devices,
     check_enough,
     gpu_numbers,
@@ -88,7 +89,7 @@ def test_the_processor_is_called_what_it_calls_itself(tmp_path):
 
 def test_what_tensorflow_takes_is_asked_for_before_it_is_started(tmp_path, spec, monkeypatch):
     from dsgen.manifest import read_manifest
-    from harness.worker.training import plan
+    from harness.worker.workloads import plan
 
     data_dir = make_data_set(tmp_path / "data", train=2, side=16)
     spec = replace(spec, data_dir=str(data_dir), accelerators=2)

@@ -14,12 +14,12 @@ from dsgen.manifest import read_manifest
 from harness.analysis.causes import find_causes
 from harness.analysis.epoch import epochs_of
 from harness.recordings import read_recording
-from harness.worker import io
-from harness.worker.dlrm import plan_dlrm
-from harness.worker.io import DataCalls
 from harness.worker.record import Op, Phase
+from harness.worker.recording import io
+from harness.worker.recording.io import DataCalls
 from harness.worker.spec import StepTime
 from harness.worker.training import run_training
+from harness.worker.workloads.dlrm import plan_dlrm
 from tests.unit.dlrm_sets import COUNTS, dlrm_spec, make_rows, rows_of
 from tests.unit.worker_run import describe, load, load_json, run_worker
 

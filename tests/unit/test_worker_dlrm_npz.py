@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from dsgen.described import described
 from dsgen.errors import DataSetError, UsageError
 from dsgen.manifest import read_manifest
-from harness.worker.dlrm import plan_dlrm
-from harness.worker.dlrm_npz import ARRAYS, Day, DaysReading
-from harness.worker.io import DataCalls, TracedFile
 from harness.worker.record import FileClass, Op, Phase
+from harness.worker.recording.io import DataCalls, TracedFile
+from harness.worker.workloads.dlrm import plan_dlrm
+from harness.worker.workloads.dlrm_npz import ARRAYS, Day, DaysReading
 from tests.unit.dlrm_sets import days_of, dlrm_spec, make_days
 from tests.unit.worker_run import describe, load, load_json, run_worker
 

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from dsgen.described import described
 from dsgen.errors import DataSetError, UsageError
 from dsgen.manifest import read_manifest
-from harness.worker.dlrm import plan_dlrm
-from harness.worker.dlrm_rows import RowBatches
-from harness.worker.dlrm_text import LineBatches
-from harness.worker.io import DataCalls
 from harness.worker.record import Op, Phase
+from harness.worker.recording.io import DataCalls
+from harness.worker.workloads.dlrm import plan_dlrm
+from harness.worker.workloads.dlrm_rows import RowBatches
+from harness.worker.workloads.dlrm_text import LineBatches
 from tests.unit.dlrm_sets import dlrm_spec, make_text
 from tests.unit.traced_calls import as_the_reference
 from tests.unit.worker_run import describe, load, load_json, run_worker

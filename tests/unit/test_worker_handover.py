@@ -7,10 +7,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.worker.handover import GivingLoader, Handover, TakingLoader
-from harness.worker.loader import DELIVERY
+from harness.worker.loading.handover import GivingLoader, Handover, TakingLoader
+from harness.worker.loading.loader import DELIVERY
 from harness.worker.record import STEP, Phase
-from harness.worker.waits import Waits, split_handed
+from harness.worker.recording.waits import Waits, split_handed
 
 CONTEXT = multiprocessing.get_context("fork")
 NS = st.integers(0, 10**13)

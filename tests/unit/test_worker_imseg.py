@@ -8,9 +8,9 @@ import pytest
 
 from dsgen.errors import DataSetError
 from dsgen.manifest import read_manifest
-from harness.worker.imseg import plan_imseg
-from harness.worker.io import DataCalls
+from harness.worker.recording.io import DataCalls
 from harness.worker.workload import Batch
+from harness.worker.workloads.imseg import plan_imseg
 from tests.unit.worker_run import describe, make_data_set, make_spec
 
 

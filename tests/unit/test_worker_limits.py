@@ -9,15 +9,15 @@ import pytest
 
 from dsgen.manifest import read_manifest
 from harness.worker import memory
-from harness.worker.capacity import rooms_of_rank
-from harness.worker.cgroup import own_limits
-from harness.worker.cores import usable_cores
-from harness.worker.counters import IoCounters
 from harness.worker.failure import CountersError, LimitError, MemoryShortError
-from harness.worker.io import DataCalls
+from harness.worker.host.cgroup import own_limits
+from harness.worker.host.cores import usable_cores
+from harness.worker.host.counters import IoCounters
 from harness.worker.memory import available_bytes, check_limit
 from harness.worker.record import ROW, Phase
-from harness.worker.training import plan
+from harness.worker.recording.capacity import rooms_of_rank
+from harness.worker.recording.io import DataCalls
+from harness.worker.workloads import plan
 from tests.unit.worker_run import load_json, make_data_set, make_spec, run_worker
 
 

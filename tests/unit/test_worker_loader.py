@@ -6,9 +6,9 @@ import time
 import pytest
 
 from dsgen.errors import DataSetError
-from harness.worker.io import DataCalls
-from harness.worker.loader import InlineLoader, ThreadLoader, slots_for
+from harness.worker.loading.loader import InlineLoader, ThreadLoader, slots_for
 from harness.worker.record import Phase
+from harness.worker.recording.io import DataCalls
 from harness.worker.workload import Batch
 
 

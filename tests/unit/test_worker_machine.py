@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.worker.machine import Machine
+from harness.worker.host.machine import Machine
 
 PRESSURE = "some avg10=1.00 avg60=0.00 avg300=0.00 total={}\nfull avg10=0.00 total={}\n"
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from dsgen.errors import DataSetError
-from harness.worker import io
-from harness.worker.buffers import touched
-from harness.worker.io import DataCalls, TracedFile
-from harness.worker.npy import CALLS_PER_FILE, NpyReader, parse_header
+from harness.worker.loading.buffers import touched
+from harness.worker.loading.npy import CALLS_PER_FILE, NpyReader, parse_header
 from harness.worker.record import FileClass, Op
+from harness.worker.recording import io
+from harness.worker.recording.io import DataCalls, TracedFile
 
 BLOCK = 4096
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from dsgen.lock import hold_exclusive, hold_shared
-from harness.worker import crew
 from harness.worker.failure import RankDiedError
+from harness.worker.ranks import crew
 from harness.worker.spec import StepTime
 from harness.worker.training import run_training
 from tests.unit.dlrm_sets import dlrm_spec, make_rows

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.worker import recorder
-from harness.worker.io import DataCalls, TracedFile
 from harness.worker.record import FileClass, Op
+from harness.worker.recording import recorder
+from harness.worker.recording.io import DataCalls, TracedFile
 
 MS = 1_000_000
 
@@ -108,7 +108,7 @@ def test_a_thread_that_keeps_its_core_is_not_asked_for_its_run_queue(calls, file
 
 READER = """
 import ctypes, sys, time
-from harness.worker.io import DataCalls, TracedFile
+from harness.worker.recording.io import DataCalls, TracedFile
 from harness.worker.record import FileClass
 path = sys.argv[1]
 file = TracedFile(id=0, path=path, size_bytes=1 << 20, file_class=FileClass.X, role="train")

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from dsgen.errors import DataSetError
-from harness.worker import residency
-from harness.worker.counters import IoCounters
-from harness.worker.residency import evict, expel, resident_fraction, warm
+from harness.worker.host import residency
+from harness.worker.host.counters import IoCounters
+from harness.worker.host.residency import evict, expel, resident_fraction, warm
 from tests.unit.worker_run import load_json, make_data_set, make_spec, run_worker, sync
 
 

@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.worker.comm import Board, Turnstile
-from harness.worker.crew import Crew
 from harness.worker.failure import RankError
-from harness.worker.io import DataCalls
-from harness.worker.ledger import ledger_of
-from harness.worker.loop import Job
+from harness.worker.ranks.comm import Board, Turnstile
+from harness.worker.ranks.crew import Crew
+from harness.worker.ranks.loop import Job
 from harness.worker.record import ROW, STEP, WINDOW, Op, Phase
+from harness.worker.recording.io import DataCalls
+from harness.worker.recording.ledger import ledger_of
+from harness.worker.recording.whereabouts import Whereabouts
 from harness.worker.spec import StepTime
 from harness.worker.training import run_training
-from harness.worker.whereabouts import Whereabouts
 from harness.worker.workload import Batch
 from tests.unit.worker_run import load, load_json, make_data_set, make_spec, run_worker
 

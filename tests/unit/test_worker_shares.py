@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.worker.handover import GivingLoader, Handover, TakingLoader
-from harness.worker.loader import DELIVERY
+from harness.worker.loading.handover import GivingLoader, Handover, TakingLoader
+from harness.worker.loading.loader import DELIVERY
+from harness.worker.loading.shares import Shares, as_rows
 from harness.worker.record import Phase
-from harness.worker.shares import Shares, as_rows
 
 CONTEXT = multiprocessing.get_context("fork")
 

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from harness.worker.buffers import touched
-from harness.worker.io import DataCalls, TracedFile
+from harness.worker.loading.buffers import touched
 from harness.worker.record import FileClass
+from harness.worker.recording.io import DataCalls, TracedFile
 
 WAIT_S = 0.03
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.worker.cgroup import find_group_file
-from harness.worker.sources import find_sources
+from harness.worker.host.cgroup import find_group_file
+from harness.worker.host.sources import find_sources
 from tests.unit import source_texts as texts
 from tests.unit.worker_run import make_spec
 

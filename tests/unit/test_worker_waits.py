@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from harness.worker.io import MARK
-from harness.worker.waits import split_delivered, split_own
+from harness.worker.recording.io import MARK
+from harness.worker.recording.waits import split_delivered, split_own
 
 
 def ns(*values):

@@ -12,14 +12,14 @@ import pytest
 from harness.analysis.epoch import epochs_of
 from harness.analysis.metrics import compute_metrics
 from harness.recordings import read_recording
-from harness.worker.comm import Activity, Board
 from harness.worker.failure import StalledError, TimeLimitError
-from harness.worker.io import TracedFile
+from harness.worker.host.vitals import Vitals, vitals
+from harness.worker.ranks.comm import Activity, Board
+from harness.worker.ranks.watchdog import _WORDS, Limits, Watchdog
 from harness.worker.record import FileClass, Op
+from harness.worker.recording.io import TracedFile
+from harness.worker.recording.whereabouts import Place, Whereabouts
 from harness.worker.spec import StepTime
-from harness.worker.vitals import Vitals, vitals
-from harness.worker.watchdog import _WORDS, Limits, Watchdog
-from harness.worker.whereabouts import Place, Whereabouts
 from tests.unit.stuck_storage import stuck_storage
 from tests.unit.worker_run import REPOSITORY, command, load, load_json, make_data_set, make_spec
 from tests.waiting import wait_until

@@ -9,9 +9,9 @@ from pathlib import Path
 from dsgen.manifest import read_manifest
 from harness.trace.calls import Trace, by_thread, calls_of
 from harness.trace.strace import OPTIONS, parse
-from harness.worker.dlrm_rows import TEST_BATCH_ROWS
 from harness.worker.spec import WorkerSpec
-from harness.worker.training import plan
+from harness.worker.workloads import plan
+from harness.worker.workloads.dlrm_rows import TEST_BATCH_ROWS
 from tests.reference.calls import Call, compare
 from tests.unit.worker_run import REPOSITORY, calls_of_rank, command
 
