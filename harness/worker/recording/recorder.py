@@ -245,17 +245,18 @@ class Recorder:
         """Return the CPU of a brief call that was not over at once, and book what it lost.
 
         It has no more CPU than the thread had since its clock was last read: what its wall time has
-        beyond that it was without a core.
+        beyond that it was without a core. Where another thread made the call before, the clock is
+        that one's and tells nothing.
         """
         cpu1_ns = _thread_time_ns()
-        cpu_ns = min(t1_ns - t0_ns, cpu1_ns - self._cpu1_ns)
-        lost_ns = t1_ns - t0_ns - cpu_ns
-        if lost_ns:
-            # Booked now: neither the next call nor the gap before it shall find it again.
-            self._look()
-            self._t1_ns, self._cpu1_ns = t1_ns, cpu1_ns
-            self.totals.runqueue_ns += lost_ns
-        return cpu_ns
+        wall_ns, had_ns = t1_ns - t0_ns, cpu1_ns - self._cpu1_ns
+        if not 0 <= had_ns < wall_ns:
+            return wall_ns
+        # Booked now: neither the next call nor the gap before it shall find it again.
+        self._look()
+        self._t1_ns, self._cpu1_ns = t1_ns, cpu1_ns
+        self.totals.runqueue_ns += wall_ns - had_ns
+        return had_ns
 
     def _look(self) -> None:
         self._queue_ns = self.clock.runqueue_ns()
