@@ -4,5 +4,6 @@ ARG BASE
 FROM ${BASE}
 ARG PACKAGES
 RUN apt-get update -qq \
-    && apt-get install -y -qq --no-install-recommends ${PACKAGES} >/dev/null \
+    && apt-get install -y -qq --no-install-recommends -o Dpkg::Options::=--force-unsafe-io \
+       ${PACKAGES} >/dev/null \
     && rm -rf /var/lib/apt/lists/*
