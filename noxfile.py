@@ -13,6 +13,7 @@ nox.options.sessions = ["tests", "lint"]
 
 WORKLOADS = ("imseg", "bert", "dlrm")
 ENVIRONMENT = "environment"
+ALONE = "alone or browser or engine"  # markers of tests that want the machine to themselves
 
 # Each is `python -m harness` with these words before what the user adds.
 MENU = {
@@ -96,9 +97,16 @@ def smoke(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests; what this machine cannot run is named, and fails where CI is set."""
+    """Run the tests; what this machine cannot run is named, and fails where CI is set.
+
+    Two at a time, then those that measure time or share an engine one after the other.
+    """
     session.install("--quiet", "--editable", ".[host,test]")
-    session.run("pytest", *session.posargs)
+    if session.posargs:
+        session.run("pytest", *session.posargs)
+        return
+    session.run("pytest", "--numprocesses=2", "--dist=loadfile", "-m", f"not ({ALONE})")
+    session.run("pytest", "-m", ALONE)
 
 
 @nox.session

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,8 @@ def disk_lack():
     return None if on_disk else f"{place} is on no block device"
 
 
+LEFT_OUT = "this machine lacks"
+
 LACKS = {
     "engine": engine_lack,
     "browser": browser_lack,
@@ -80,8 +83,7 @@ LACKS = {
 }
 
 
-def pytest_collection_modifyitems(config, items):
-    left_out = []
+def pytest_collection_modifyitems(items):
     for marker, lack in LACKS.items():
         marked = [item for item in items if item.get_closest_marker(marker)]
         reason = lack() if marked else None
@@ -89,10 +91,8 @@ def pytest_collection_modifyitems(config, items):
             continue
         if os.environ.get("CI"):
             raise pytest.UsageError(f"CI leaves nothing out, but {reason}")
-        left_out.append(f"{len(marked)} tests that need {marker}: {reason}")
         for item in marked:
-            item.add_marker(pytest.mark.skip(reason=reason))
-    config.stash[LEFT_OUT] = left_out
+            item.add_marker(pytest.mark.skip(reason=f"{LEFT_OUT} {marker}: {reason}"))
 
 
 @pytest.fixture(autouse=True)
@@ -104,9 +104,10 @@ def rest(request):
         check_rest(place)
 
 
-LEFT_OUT = pytest.StashKey[list[str]]()
-
-
-def pytest_terminal_summary(terminalreporter, config):
-    for text in config.stash.get(LEFT_OUT, []):
-        terminalreporter.write_line(f"LEFT OUT: {text}", yellow=True)
+def pytest_terminal_summary(terminalreporter):
+    """Say what was left out, wherever it was collected: here, or in a process beside."""
+    reasons = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", [])]
+    for reason, count in Counter(reasons).items():
+        if LEFT_OUT in reason:
+            needs = reason.partition(LEFT_OUT)[2]
+            terminalreporter.write_line(f"LEFT OUT: {count} tests that need{needs}", yellow=True)

@@ -9,6 +9,8 @@ from harness.worker.accelerators.emulated import Emulated
 from harness.worker.recording.clock import set_timer_slack
 from harness.worker.spec import StepTime
 
+pytestmark = pytest.mark.alone
+
 
 def emulated(mean_s, sd_s=0.0, seed=1, spin=True):
     return Emulated(step_time=StepTime(mean_s=mean_s, sd_s=sd_s), seed=seed, spin=spin)

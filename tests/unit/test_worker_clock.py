@@ -7,6 +7,8 @@ import pytest
 from harness.worker.recording import clock
 from harness.worker.recording.clock import ThreadClock
 
+pytestmark = pytest.mark.alone
+
 
 class Thread:
     """A thread whose clocks are told what happens; it replaces `time` and the schedstat file."""

@@ -10,6 +10,8 @@ import pytest
 
 from harness.worker.ranks.comm import SPIN_NS, Activity, Board, Turnstile
 
+pytestmark = pytest.mark.alone
+
 CONTEXT = multiprocessing.get_context("fork")
 
 

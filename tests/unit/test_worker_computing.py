@@ -27,6 +27,8 @@ from tests.property.strategies import data_set
 from tests.unit.dlrm_sets import make_text
 from tests.unit.worker_run import make_data_set, make_spec
 
+pytestmark = pytest.mark.alone
+
 
 class Computing:
     """Takes a known time, and keeps what it was given."""

@@ -14,6 +14,8 @@ from harness.worker.record import FileClass, Op
 from harness.worker.recording import recorder
 from harness.worker.recording.io import DataCalls, TracedFile
 
+pytestmark = pytest.mark.alone
+
 MS = 1_000_000
 
 

@@ -7,6 +7,8 @@ from harness.worker.order import in_turn, typical
 from harness.worker.spec import Planted, Rehearsal, StepTime
 from tests.unit.worker_run import load, load_json, make_data_set, make_spec, run_worker
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture
 def data(tmp_path):

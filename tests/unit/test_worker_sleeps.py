@@ -9,6 +9,8 @@ from harness.worker.loading.buffers import touched
 from harness.worker.record import FileClass
 from harness.worker.recording.io import DataCalls, TracedFile
 
+pytestmark = pytest.mark.alone
+
 WAIT_S = 0.03
 
 

@@ -24,6 +24,8 @@ from tests.unit.stuck_storage import stuck_storage
 from tests.unit.worker_run import REPOSITORY, command, load, load_json, make_data_set, make_spec
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.alone
+
 S = 10**9
 FILES = [
     TracedFile(
