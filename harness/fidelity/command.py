@@ -7,10 +7,8 @@ from typing import Final
 from dsgen.command import OneLineParser
 from dsgen.errors import ExitCode
 from dsgen.workloads import WORKLOADS
-from harness.similarity.sides import MEANING
+from harness.similarity.sides import DOCUMENT_NAME, MEANING, PAGE_NAME
 
-DOCUMENT_NAME: Final = "similarity.json"
-PAGE_NAME: Final = "similarity.html"
 _EPILOG: Final = """reader fidelity: --reference against --original; data fidelity: --original
 against --generated; both: --reference against --generated. Give each several times, once for each
 seed and in the same order: from two on there is a floor, from three on an interval. A DIR is a

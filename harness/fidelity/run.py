@@ -13,12 +13,11 @@ import numpy as np
 from dsgen.errors import ExitCode, UsageError
 from harness.beside import write_beside
 from harness.errors import ResultError, TargetError
-from harness.fidelity.command import DOCUMENT_NAME, PAGE_NAME
 from harness.patterns import read_pattern
 from harness.report.similarity_page import render_similarity
 from harness.similarity.document import Compared, Run, Similarity, compare_sides
 from harness.similarity.pattern import moved_bytes
-from harness.similarity.sides import MEANING, NUMBERS
+from harness.similarity.sides import DOCUMENT_NAME, MEANING, NUMBERS, PAGE_NAME
 from harness.worker.record import FileClass
 
 # What the files of a workload are.

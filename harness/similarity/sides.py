@@ -1,7 +1,9 @@
-"""The sides of a comparison, and which of them make a number."""
+"""The sides of a comparison, which of them make a number, and where it is written."""
 
 from typing import Final
 
+DOCUMENT_NAME: Final = "similarity.json"
+PAGE_NAME: Final = "similarity.html"
 # Number -> whose runs are held against whose.
 NUMBERS: Final = {
     "reader": ("reference", "original"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from harness.worker.loading.tfrecords import CHUNK_BYTES, OPEN_FILES
 from harness.worker.record import Op, Phase
-from harness.worker.workloads.bert import Stream
+from harness.worker.workloads.bert_stream import Stream
 from tests.unit.bert_run import even_set, planned, read_phase, write_set
 
 # Lengths within a chunk, across its end, and of several chunks.

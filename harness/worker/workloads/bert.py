@@ -9,14 +9,13 @@ Source: the BERT reference of MLPerf Training, in the variant of the published r
 or in one process by MirroredStrategy.
 """
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import islice
 from typing import Any, Final, TypeVar
 
 from dsgen.errors import DataSetError
-from dsgen.seed import named_words, permutation
 from harness.worker.loading.tfrecords import (
     CHUNK_BYTES,
     OPEN_FILES,
@@ -29,49 +28,16 @@ from harness.worker.record import Phase
 from harness.worker.recording.io import DataCalls, TracedFile
 from harness.worker.spec import WorkerSpec
 from harness.worker.workload import Batch, BatchReader
+from harness.worker.workloads.bert_stream import SHUFFLE_RECORDS, Stream
+from harness.worker.workloads.bert_tfdata import TfDataReader
 
 T = TypeVar("T")
 
-SHUFFLE_RECORDS: Final = 1_000
 # Records that one rank evaluates on: 100 steps of one.
 EVAL_RECORDS: Final = 100
 
-_WORDS_AT_ONCE: Final = 1_024
 # Measured: a process that reads by tf.data has 533 MB, of which most is the library.
 _TENSORFLOW_BYTES: Final = 512 << 20
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stream:
-    """What a pipeline reads in one phase; a sample of a batch is the next record of its stream.
-
-    Args:
-        files: in the order of their names.
-        key: seed, epoch and rank that the order of files and records follows from; None for
-            one pass as they are.
-        repeats: whether passes follow one another without end.
-    """
-
-    files: tuple[TracedFile, ...]
-    key: tuple[int, int, int] | None
-    repeats: bool
-
-    def passes(self) -> Iterator[int]:
-        """Return the numbers of its passes, from 0."""
-        return count() if self.repeats else iter(range(1))
-
-    def order(self, number: int) -> Sequence[TracedFile]:
-        """Return the files in the order of pass `number`."""
-        if self.key is None:
-            return self.files
-        words = named_words("bert file order", *self.key, number)
-        return [self.files[place] for place in permutation(words, len(self.files))]
-
-    def draws(self, number: int) -> Iterator[int]:
-        """Return the words that shuffle the records of pass `number`."""
-        words = named_words("bert record order", *(self.key or (0, 0, 0)), number)
-        while True:
-            yield from words.random_raw(_WORDS_AT_ONCE).tolist()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -207,9 +173,6 @@ class BertReading:
             UsageError: TensorFlow shall read, and is not there.
         """
         if self.spec.loader == "tfdata":
-            # Only here: it builds on what this module has.
-            from harness.worker.workloads.bert_tfdata import TfDataReader
-
             return TfDataReader(calls, slots, ahead=self.spec.prefetch_batches)
         return BertReader(calls, Chunks(reuse=self.spec.buffer == "reuse"), slots)
 

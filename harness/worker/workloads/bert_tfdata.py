@@ -16,7 +16,7 @@ from harness.worker.loading.damage import find_damage
 from harness.worker.loading.tfrecords import ACTIVE_FILES
 from harness.worker.recording.io import DataCalls, TracedFile
 from harness.worker.workload import Batch
-from harness.worker.workloads.bert import SHUFFLE_RECORDS, Stream
+from harness.worker.workloads.bert_stream import SHUFFLE_RECORDS, Stream
 
 _SEED_BITS: Final = 31
 
