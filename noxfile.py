@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import nox
+from nox.command import CommandFailed
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -105,8 +106,15 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         session.run("pytest", *session.posargs)
         return
-    session.run("pytest", "--numprocesses=2", "--dist=loadfile", "-m", f"not ({ALONE})")
-    session.run("pytest", "-m", ALONE)
+    together = ("--numprocesses=2", "--dist=loadfile", "-m", f"not ({ALONE})")
+    failed = False
+    for words in (together, ("-m", ALONE)):
+        try:
+            session.run("pytest", *words)
+        except CommandFailed:
+            failed = True  # and the other part is to be seen as well
+    if failed:
+        session.error("tests failed")
 
 
 @nox.session

@@ -118,8 +118,8 @@ def measure(directory: Path, *, groups: int, repeat: int, bytes_per_s: int, less
     made = []
     for number, rate in enumerate(rates, start=1):
         results = directory / f"group-{number}-{repeat}-at-{rate}"
-        groups = [json.loads(path.read_text()) for path in results.glob("imseg/*/group.json")]
-        if not any(len(group["runs"]) == repeat for group in groups):
+        left = [json.loads(path.read_text()) for path in results.glob("imseg/*/group.json")]
+        if not any(len(group["runs"]) == repeat for group in left):
             shutil.rmtree(results, ignore_errors=True)
             train(directory, results, rate, repeat)
         made.append(results)

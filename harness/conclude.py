@@ -133,7 +133,9 @@ def _dataset_facts(manifest: Manifest, directory: Path) -> dict[str, Any]:
             name: getattr(manifest.entropy, name, None)
             for name in ("deflate1_64kib", "duplicate_4kib")
         },
-        "made_of_holes": manifest.parameters.entropy == "holes",
+        "made_of_holes": (
+            None if manifest.crc32c is None else manifest.parameters.entropy == "holes"
+        ),
         "allocation": asdict(manifest.allocation),
         "manifest_crc32c": manifest.crc32c,
         "content_crc32c": content_crc32c(manifest),

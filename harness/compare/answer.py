@@ -11,6 +11,7 @@ import msgspec
 from dsgen.errors import ExitCode
 from harness.analysis.caveats import caveats
 from harness.analysis.compare import DEFAULT_MIN_EFFECT, Comparison, Side, compare_runs
+from harness.beside import write_beside
 from harness.compare.junit import junit_of
 from harness.compare.read import Runs, read_runs
 from harness.compare.table import markdown_of, text_of
@@ -100,16 +101,12 @@ def _outcome(comparison: Comparison) -> ExitCode:
 
 
 def _write(path: Path, content: str) -> None:
-    # A device or a pipe has nothing beside it, and takes what it is given.
-    partial = (
-        path if path.exists() and not path.is_file() else path.with_name(f"{path.name}.partial")
-    )
     try:
-        partial.write_text(content, encoding="utf-8")
-        if partial != path:
-            partial.rename(path)
+        # A device or a pipe has nothing beside it, and takes what it is given.
+        if path.exists() and not path.is_file():
+            path.write_text(content, encoding="utf-8")
+        else:
+            write_beside(path, content.encode())
     except OSError as error:
-        if partial != path:
-            partial.unlink(missing_ok=True)
         what, then = f"cannot write ({error.strerror})", "name another --output"
         raise TargetError(what, where=str(path), then=then) from error

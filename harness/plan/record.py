@@ -21,7 +21,7 @@ from harness.trace.importing import SOURCE_NAME
 from harness.training import worker_spec
 from harness.worker.record import STEP, WINDOW
 from harness.worker.spec import WorkerSpec
-from harness.worker.summary import SCHEMA_VERSION, write_files
+from harness.worker.summary import SCHEMA_VERSION, files_table
 from harness.worker.training import checkpoint_of
 from harness.worker.workload import Reading
 from harness.worker.workloads import plan
@@ -84,7 +84,6 @@ def _write(
         np.save(directory / "steps" / f"windows-{rank:05d}.npy", np.empty(0, WINDOW))
         counts.append(len(rows))
     files = [*reading.files, *(checkpoint.files if checkpoint else ())]
-    write_files(directory / "trace" / "files.json", files)
     facts = {
         "schema_version": SCHEMA_VERSION,
         "status": "planned",
@@ -101,6 +100,7 @@ def _write(
     for name, document in (
         ("worker.json", facts),
         ("config.json", config_json(config)),
+        ("trace/files.json", files_table(files)),
         (f"trace/{SOURCE_NAME}", source),
     ):
         (directory / name).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

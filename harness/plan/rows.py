@@ -12,6 +12,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from dsgen.errors import UsageError
 from harness.plan.calls import PlannedCalls
 from harness.plan.content import Content
 from harness.plan.imseg import CaseRows
@@ -25,6 +26,10 @@ from harness.worker.workloads.imseg import ImsegReading
 
 # st_blksize of ext4 and XFS; the smallest reads have its size.
 BLOCK_BYTES: Final = 4096
+
+# A place has 18 bits for its phase, 24 for its step, and 21 for its call within that.
+_STEP_BITS: Final = 21
+_PHASE_BITS: Final = 45
 
 Rows = NDArray[np.void]
 
@@ -125,14 +130,20 @@ def _placed(rows: Rows, phase: int) -> Rows:
     Args:
         rows: in the order of their calls.
         phase: its number in the run.
+
+    Raises:
+        UsageError: such a number has no place in 64 bits.
     """
+    if phase >= 1 << 63 - _PHASE_BITS:
+        what = f"more than {1 << 63 - _PHASE_BITS:,} parts of epochs cannot be planned"
+        raise UsageError(what, where="plan", then="plan fewer epochs or evaluations")
     placed = rows.copy()
     steps = placed["step"].astype(np.int64)
     # What belongs to no step comes at the end.
     steps[steps == 0] = steps.max(initial=0) + 1
     first = np.flatnonzero(np.diff(steps, prepend=-1))
     within = np.arange(len(steps)) - np.repeat(first, np.diff(first, append=len(steps)))
-    placed["t0_ns"] = placed["t1_ns"] = (phase << 48) + (steps << 24) + within
+    placed["t0_ns"] = placed["t1_ns"] = (phase << _PHASE_BITS) + (steps << _STEP_BITS) + within
     return placed
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from dsgen.errors import FeedrateError
+from dsgen.errors import FeedrateError, StopRequested
 from dsgen.manifest import Manifest
 from harness.analysis.epoch import epochs_of, measured
 from harness.conclude import Ending, conclude
@@ -52,9 +52,13 @@ def attempt(
     final = config.results / "selftest" / run_name(started)
     home = partial_of(final)
     try:
-        for name in ("logs", "steps"):
-            create_directory(home / name)
-        with (home / "logs" / "progress.log").open("w", encoding="utf-8") as log:
+        try:
+            for name in ("logs", "steps"):
+                create_directory(home / name)
+            log = (home / "logs" / "progress.log").open("w", encoding="utf-8")
+        except OSError as error:
+            raise _unwritten(config.results, error) from error
+        with log, spinning(cause.neighbours):
             planted = replace(
                 setting,
                 config=config,
@@ -64,17 +68,13 @@ def attempt(
                 read_limits=means.limits(cause),
                 notices=(f"Selftest, planted on purpose: {cause.name}.",),
             )
-            with spinning(cause.neighbours):
-                ending = run_ranks(planted, directory, home, final)
+            ending = run_ranks(planted, directory, home, final)
         if ending.stop is not None:
             raise ending.stop
         return _outcome(planted, manifest, directory, final, started, ending)
-    except OSError as error:
-        then = "free space, or name another --results"
-        what, where = f"cannot write ({error.strerror})", str(config.results)
-        raise TargetError(what, where=where, then=then) from error
-    finally:
+    except StopRequested:
         shutil.rmtree(home, ignore_errors=True)
+        raise
 
 
 def _outcome(
@@ -85,14 +85,27 @@ def _outcome(
     started: datetime,
     ending: Ending,
 ) -> Outcome:
+    """Return what came of a run; its logs stay also where no result could be made."""
     home = partial_of(final)
     try:
-        result = conclude(setting, manifest, directory, home, final.name, started, ending)
-    except FeedrateError as error:
-        return Outcome(error=ending.error or error)
-    epochs = epochs_of(read_recording(home), warmup_epochs=0)
-    home.rename(final)
-    return Outcome(result=result, epochs=measured(epochs), error=ending.error)
+        try:
+            result = conclude(setting, manifest, directory, home, final.name, started, ending)
+            epochs = measured(epochs_of(read_recording(home), warmup_epochs=0))
+            outcome = Outcome(result=result, epochs=epochs, error=ending.error)
+        except FeedrateError as error:
+            outcome = Outcome(error=ending.error or error)
+        home.rename(final)
+    except OSError as error:
+        shutil.rmtree(home, ignore_errors=True)
+        if ending.error is not None:  # what came first is what is told
+            return Outcome(error=ending.error)
+        raise _unwritten(setting.config.results, error) from error
+    return outcome
+
+
+def _unwritten(results: Path, error: OSError) -> TargetError:
+    then = "free space, or name another --results"
+    return TargetError(f"cannot write ({error.strerror})", where=str(results), then=then)
 
 
 def _config(config: Config, cause: Cause, seed: int) -> Config:

@@ -26,7 +26,7 @@ from harness.trace.strace import OPTIONS, parse
 from harness.worker.record import FileClass
 from harness.worker.recording.io import TracedFile
 from harness.worker.recording.recorder import Role
-from harness.worker.summary import write_files
+from harness.worker.summary import files_table
 
 SOURCE_NAME: Final = "source.json"
 RECORD: Final = f"strace {shlex.join(OPTIONS)} LOG COMMAND"
@@ -232,12 +232,10 @@ def _write(imported: Imported, wanted: Import, source: Mapping[str, Any]) -> Non
         ranks = imported.rows["rank"]
         for rank in range(int(ranks.max()) + 1):
             np.save(trace / f"rank-{rank:05d}.npy", imported.rows[ranks == rank])
-        write_files(
-            trace / "files.json",
-            (TracedFile(id=number, **asdict(file)) for number, file in imported.files.items()),
-        )
-        said = json.dumps(source, indent=1)
-        (trace / SOURCE_NAME).write_text(said + "\n", encoding="utf-8")
+        files = [TracedFile(id=number, **asdict(file)) for number, file in imported.files.items()]
+        for name, document in (("files.json", files_table(files)), (SOURCE_NAME, source)):
+            said = json.dumps(document, indent=1)
+            (trace / name).write_text(said + "\n", encoding="utf-8")
         partial.chmod(0o755)
         partial.rename(wanted.output)
     except OSError as error:

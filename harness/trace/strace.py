@@ -193,7 +193,7 @@ class _Follower:
         found = _PATH.match(raw.arguments)
         if found is None:
             return
-        path = escape_decode(found["path"].encode())[0].decode(errors="surrogateescape")
+        path = _plain(found["path"])
         if not path.startswith("/") and (directory := _directory(found, table)):
             path = f"{directory}/{path}"
         name = "open" if _is_open(raw) else "stat"
@@ -242,8 +242,11 @@ def _directory(found: re.Match[str], table: dict[int, _Descriptor]) -> str | Non
     """Return where a relative path begins: at a descriptor, or where `strace -y` says."""
     if (found["at"] or "").isdigit() and (used := table.get(int(found["at"]))):
         return used.file.path
-    directory: str | None = found["directory"]
-    return directory
+    return _plain(found["directory"]) if found["directory"] else None
+
+
+def _plain(escaped: str) -> str:
+    return escape_decode(escaped.encode())[0].decode(errors="surrogateescape")
 
 
 def _is_open(raw: RawCall) -> bool:

@@ -23,13 +23,9 @@ from harness.worker.workload import Reading
 SCHEMA_VERSION = 1
 
 
-def write_files(path: Path, files: Iterable[TracedFile]) -> None:
-    """Write the table of traced files: id -> path, size, class, role.
-
-    Raises:
-        PathError: the directory is full or not writable.
-    """
-    table = {
+def files_table(files: Iterable[TracedFile]) -> dict[str, Any]:
+    """Return the table of traced files, as files.json has it: id -> path, size, class, role."""
+    return {
         str(file.id): {
             "path": file.path,
             "size_bytes": file.size_bytes,
@@ -38,7 +34,15 @@ def write_files(path: Path, files: Iterable[TracedFile]) -> None:
         }
         for file in files
     }
-    _write(path, table)
+
+
+def write_files(path: Path, files: Iterable[TracedFile]) -> None:
+    """Write the table of traced files.
+
+    Raises:
+        PathError: the directory is full or not writable.
+    """
+    _write(path, files_table(files))
 
 
 def write_summary(

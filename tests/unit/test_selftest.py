@@ -205,20 +205,24 @@ STOP = StopRequested(15)
 
 
 @pytest.mark.parametrize(
-    ("ending", "concluded", "raised"),
-    [
-        (Ending(), FULL, TargetError),
-        (Ending(stop=STOP), FULL, StopRequested),
-        (Ending(), ResultError("no recording"), None),
-    ],
+    ("ending", "raised"),
+    [(Ending(), TargetError), (Ending(stop=STOP), StopRequested)],
 )
-def test_an_attempt_without_a_result_leaves_nothing(
-    tmp_path, monkeypatch, ending, concluded, raised
-):
-    if raised is None:
-        outcome = attempted(tmp_path, monkeypatch, ending=ending, concluded=concluded)
-        assert outcome.error is concluded
-    else:
-        with pytest.raises(raised):
-            attempted(tmp_path, monkeypatch, ending=ending, concluded=concluded)
+def test_an_attempt_without_a_result_leaves_nothing(tmp_path, monkeypatch, ending, raised):
+    with pytest.raises(raised):
+        attempted(tmp_path, monkeypatch, ending=ending, concluded=FULL)
     assert list((tmp_path / "results" / "selftest").iterdir()) == []
+
+
+def test_what_ended_an_attempt_is_told_although_the_disk_is_full(tmp_path, monkeypatch):
+    killed = JobError(ExitCode.OUT_OF_MEMORY, "killed")
+    ending = Ending(exit_code=killed.exit_code, error=killed)
+    assert attempted(tmp_path, monkeypatch, ending=ending, concluded=FULL).error is killed
+
+
+def test_the_log_of_an_attempt_without_a_recording_stays(tmp_path, monkeypatch):
+    lack = ResultError("no recording")
+    assert attempted(tmp_path, monkeypatch, ending=Ending(), concluded=lack).error is lack
+    [home] = (tmp_path / "results" / "selftest").iterdir()
+    assert not home.name.startswith(".")
+    assert (home / "logs" / "progress.log").is_file()

@@ -179,6 +179,12 @@ def test_what_is_not_a_call_on_a_file_is_left_out():
     ) == [Call("/f", "open", -1, -1, 0)]
 
 
+def test_a_relative_name_begins_in_the_directory_of_strace_y_as_it_is_called():
+    assert calls_of('7  openat(AT_FDCWD</d\\303\\251>, "x", O_RDONLY) = 4\n') == [
+        Call("/dé/x", "open", -1, -1, 0)
+    ]
+
+
 def test_maps_stats_failures_and_odd_names_are_told():
     assert calls_of(
         '7  openat(AT_FDCWD, "/d\\303\\251 (a), b", O_RDONLY) = -1 ENOENT (No such file)\n'
