@@ -95,6 +95,10 @@ def growth(directory: Path, cases: int, processes: int) -> tuple[float, float]:
     Nothing is removed before both are measured: a file system is slow for some time after it has
     lost a million files.
     """
+    if directory.exists():
+        raise SystemExit(
+            f"{directory} is left of a run that was killed; remove it and wait a while"
+        )
     try:
         few, more = (
             _many(directory / str(count), count, processes) for count in (cases, 10 * cases)
