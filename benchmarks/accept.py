@@ -118,8 +118,8 @@ def reading(directory: Path) -> Outcome:
     reuse = read.compared(costs["ours, --buffer reuse"], costs["read(2)"])
     fresh = read.compared(costs["ours, --buffer fresh"], costs["np.load"])
     figure = f"reuse {reuse} of read(2) (at most 1.6), fresh {fresh} of np.load (at most 1)"
-    # 48 rounds leave an interval some 5 % wide, and fresh differs from np.load by less: it is judged
-    # by its best estimate, and the interval is shown.
+    # 48 rounds leave an interval some 5 % wide, and fresh differs from np.load by less: its best
+    # estimate is judged, and the interval is shown.
     return reuse.high <= 1.6 and fresh.value <= 1, figure
 
 
