@@ -63,7 +63,7 @@ def _places(
     for process, line in ancestry.items():
         for child, parent in zip(line[1:], line, strict=False):
             parents[child] = parent
-        parents.setdefault(process, 0)
+        parents.setdefault(line[0], 0)
     seat = _seated(trace, parents)
     places = {}
     for process, line in ancestry.items():

@@ -119,6 +119,12 @@ def test_a_number_that_comes_again_is_another_process():
     assert trace.parents[second] == 8
 
 
+def test_a_parent_that_reads_nothing_and_was_not_seen_to_begin_is_a_rank():
+    lines = [*reading("/d/1_x.npy"), born(8, pid=9, at=1), *reading("/d/2_x.npy", pid=8, at=2)]
+    rows = import_rows(parse(lines), [parse_map("*_x.npy=x")], sizes={}).rows
+    assert set(rows["rank"].tolist()) == {0, 1}
+
+
 def test_threads_read_for_themselves_or_for_their_process():
     lines = [
         "7 clone3({flags=CLONE_VM|CLONE_FILES|CLONE_THREAD, ...}, 88) = 8\n",
