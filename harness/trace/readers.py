@@ -60,7 +60,7 @@ def _places(
     # Where the common ancestor reads itself, all others are its loaders.
     alone = not all(below.values())
     parents: dict[int, int] = {}
-    for process, line in ancestry.items():
+    for line in ancestry.values():
         for child, parent in zip(line[1:], line, strict=False):
             parents[child] = parent
         parents.setdefault(line[0], 0)
