@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import compare
 import crew
@@ -156,7 +157,7 @@ def overshoot(_: Path) -> Outcome:
     shares = {}
     for declared_ns, steps in ((10**6, 1000), (10**7, 200)):
         late = []
-        for _ in range(steps):
+        for _step in range(steps):
             start_ns = time.monotonic_ns()
             late.append(accelerator.run(start_ns, declared_ns) - start_ns - declared_ns)
         shares[declared_ns] = statistics.median(late) / declared_ns
@@ -191,7 +192,7 @@ def sixteen_gb(directory: Path) -> Outcome:
 def recording(directory: Path) -> Outcome:
     """Record at less than 1 % of the ranks' CPU time in the small run of each workload."""
     shares, failed = [], []
-    for workload in ("imseg", "bert", "dlrm"):
+    for workload in WORKLOADS:
         places = ("--data", directory / "recording", "--results", directory / "results")
         words = ("--preset", "smoke", "--engine", "local", "--accelerators", 2)
         done = harness("benchmark", workload, *words, *places)
@@ -256,7 +257,7 @@ def million_rows(_: Path) -> Outcome:
     return good, f"two of {rows:,} rows in {seconds:.1f} s (30)"
 
 
-def visited_bytes(run: Path, files: dict[str, dict[str, object]]) -> list[int]:
+def visited_bytes(run: Path, files: dict[str, dict[str, Any]]) -> list[int]:
     """Return, for each epoch, the bytes of (size + 4,224) over the files opened in training."""
     import numpy as np
 

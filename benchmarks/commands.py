@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 Outcome = tuple[bool, str]
 ROOT = Path(__file__).parents[1]
@@ -15,6 +16,7 @@ def harness(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def result_of(done: subprocess.CompletedProcess[str]) -> dict[str, object]:
+def result_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     """Return the result whose path is the last line that a run printed."""
-    return json.loads(Path(done.stdout.splitlines()[-1]).read_text())
+    result: dict[str, Any] = json.loads(Path(done.stdout.splitlines()[-1]).read_text())
+    return result

@@ -58,7 +58,8 @@ def passages(ranks: int) -> NDArray[np.int64]:
     if any(process.exitcode for process in processes):
         raise SystemExit("a process at the barrier died")
     kept = times[:, _WARM_UP:]
-    return kept[:, :, 1] - kept[:, :, 0].max(axis=0)
+    waits_ns: NDArray[np.int64] = kept[:, :, 1] - kept[:, :, 0].max(axis=0)
+    return waits_ns
 
 
 def barrier_us(ranks: int, rounds: int) -> list[float]:

@@ -103,7 +103,7 @@ def _containers(where: Path) -> set[str]:
     """Return the containers of this tool that see `where`, whatever their state."""
     found = connect().containers.list(all=True, filters={"label": LABEL}, ignore_removed=True)
     return {
-        container.name
+        str(container.name)
         for container in found
         if any(mount["Source"].startswith(str(where)) for mount in container.attrs["Mounts"])
     }

@@ -14,6 +14,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from commands import harness, result_of
@@ -92,30 +93,21 @@ def write_files(directory: Path, size_bytes: int) -> None:
                 os.fsync(stream.fileno())
 
 
-def train(directory: Path, *words: object) -> dict[str, object]:
+def train(directory: Path, *words: object) -> dict[str, Any]:
     """Run one training of the files and return its result."""
     done = harness(
         *("train", "imseg", "--engine", "docker", "--data", directory / "files"),
         *("--results", directory / "results", "--config", directory / "instant.toml"),
         *("--profile", "instant", "--accelerators", 1, "--batch-size", 8, "--loader-workers", 0),
-        *(
-            "--cache",
-            "once",
-            "--eval-from",
-            0,
-            "--checkpoint",
-            "none",
-            "--ceiling",
-            "false",
-            *words,
-        ),
+        *("--cache", "once", "--eval-from", 0, "--checkpoint", "none"),
+        *("--ceiling", "false", *words),
     )
     if done.returncode:
         raise SystemExit(done.stderr.splitlines()[-1])
     return result_of(done)
 
 
-def hits_of(result: dict[str, object]) -> list[float]:
+def hits_of(result: dict[str, Any]) -> list[float]:
     """Return the hit rate of each settled epoch."""
     return [
         epoch["bytes"]["page_cache"] / epoch["bytes"]["returned"]

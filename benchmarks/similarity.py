@@ -29,7 +29,7 @@ import msgspec
 import numpy as np
 
 from dsgen.described import unwritten
-from dsgen.layout import Layout
+from dsgen.layout import Layout, PlannedFile
 from dsgen.npy import HEADER_BYTES
 from dsgen.seed import named_words, permutation
 from dsgen.stand_ins import STAND_INS
@@ -110,7 +110,8 @@ def law_cases(law: str, seed: int) -> Iterator[Case]:
 
 def imseg_layout(law: str, seed: int, like: Layout, *, equal_counts: bool) -> Layout:
     """Return as many cases as reach the size of `like`, or as it has of each role."""
-    files, total_bytes = [], 0
+    files: list[PlannedFile] = []
+    total_bytes = 0
     left = Counter(file.role for file in like.files if file.file_class == "x")
     for case in law_cases(law, seed):
         if equal_counts and not left[case.role]:

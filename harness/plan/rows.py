@@ -76,7 +76,7 @@ def plan_rows(
             _rank_rows(spec, reading, rank, content, block_bytes, cases),
             _Saves(checkpoint, rank, content, block_bytes),
         )
-        yield np.concatenate([_placed(rows, number) for number, rows in enumerate(phases)])
+        yield np.concatenate([placed(rows, number) for number, rows in enumerate(phases)])
 
 
 def _rank_rows(
@@ -121,7 +121,7 @@ def _phases(
                 yield saves.next(epoch)
 
 
-def _placed(rows: Rows, phase: int) -> Rows:
+def placed(rows: Rows, phase: int) -> Rows:
     """Return the rows of one phase with the place of each as its times.
 
     Ranks meet at the end of each step, so calls of one step come before those of the next, whoever
@@ -137,14 +137,14 @@ def _placed(rows: Rows, phase: int) -> Rows:
     if phase >= 1 << 63 - _PHASE_BITS:
         what = f"more than {1 << 63 - _PHASE_BITS:,} parts of epochs cannot be planned"
         raise UsageError(what, where="plan", then="plan fewer epochs or evaluations")
-    placed = rows.copy()
-    steps = placed["step"].astype(np.int64)
+    own = rows.copy()
+    steps = own["step"].astype(np.int64)
     # What belongs to no step comes at the end.
     steps[steps == 0] = steps.max(initial=0) + 1
     first = np.flatnonzero(np.diff(steps, prepend=-1))
     within = np.arange(len(steps)) - np.repeat(first, np.diff(first, append=len(steps)))
-    placed["t0_ns"] = placed["t1_ns"] = (phase << _PHASE_BITS) + (steps << _STEP_BITS) + within
-    return placed
+    own["t0_ns"] = own["t1_ns"] = (phase << _PHASE_BITS) + (steps << _STEP_BITS) + within
+    return own
 
 
 class _Saves:

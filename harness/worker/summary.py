@@ -134,5 +134,6 @@ def _write(path: Path, document: dict[str, Any]) -> None:
         temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         temporary.rename(path)
     except OSError as error:
+        temporary.unlink(missing_ok=True)
         then = "free some space or name another directory"
         raise PathError(f"cannot write ({error.strerror})", where=str(path), then=then) from error

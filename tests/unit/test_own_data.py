@@ -70,6 +70,7 @@ def test_what_nobody_knows_is_null_and_unknown(mine, trained):
     for name in ("law", "seed", "size_requested_bytes", "origin", "manifest_crc32c"):
         assert facts[name] is None
     assert facts["entropy"] == {"deflate1_64kib": None, "duplicate_4kib": None}
+    assert facts["made_of_holes"] is None
     row = r"<dt>entropy deflate1 64kib</dt>\s*<dd>unknown</dd>"
     assert re.search(row, report)
 

@@ -8,10 +8,11 @@ import pytest
 
 from dsgen.choices import Wanted
 from dsgen.described import manifest_of, unwritten
+from dsgen.errors import UsageError
 from dsgen.workloads import plan as layout_plan
 from dsgen.write import generate
 from harness.plan.content import InLayout, OnDisk
-from harness.plan.rows import plan_rows
+from harness.plan.rows import placed, plan_rows
 from harness.worker.record import ROW, Op
 from harness.worker.training import checkpoint_of
 from harness.worker.workloads import plan
@@ -132,6 +133,16 @@ def test_a_plan_has_the_calls_files_and_sizes_of_the_run(tmp_path, make, changes
     files = load_json(spec, "trace/files.json")
     assert {file["role"] for file in files.values()} >= {"train"}
     check_equal(spec, planned)
+
+
+def test_rows_of_a_later_part_come_later_however_many_there_are():
+    rows = np.zeros(3, ROW)
+    rows["step"] = [1, 1, 2]
+    before, after, last = (placed(rows, number)["t0_ns"] for number in (32_767, 32_768, 2**18 - 1))
+    assert before.max() < after.min() <= after.max() < last.min()
+    assert sorted({*before.tolist()}) == before.tolist()
+    with pytest.raises(UsageError, match="262,144 parts"):
+        placed(rows, 2**18)
 
 
 GENERATED = {

@@ -1,6 +1,7 @@
 """A log of strace becomes rows: who read, what was dropped, and what cannot be meant."""
 
 import json
+import os
 import subprocess
 import sys
 from contextlib import suppress
@@ -249,6 +250,25 @@ def test_no_log_and_a_taken_output_are_refused(imported, tmp_path):
     absent = Import(log=tmp_path / "absent", maps=(), output=tmp_path / "other")
     with pytest.raises(ResultError, match="cannot read the log"):
         import_trace(absent, print)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("pages", [1, 2])  # full at files.json, and at the document after it
+def test_a_full_disk_is_told_by_the_output_that_was_named(tmp_path, pages):
+    (tmp_path / "log").write_text("".join(READ))
+    mount = tmp_path / "mount"
+    mount.mkdir()
+    options = f"size={pages * os.sysconf('SC_PAGE_SIZE')}"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(mount)], check=True)
+    try:
+        output = mount / "recording"
+        wanted = Import(log=tmp_path / "log", maps=tuple(map(parse_map, MAPS)), output=output)
+        with pytest.raises(TargetError) as caught:
+            import_trace(wanted, print)
+        assert (caught.value.where, list(mount.iterdir())) == (str(output), [])
+        assert "name another --output" in str(caught.value)
+    finally:
+        subprocess.run(["umount", str(mount)], check=True)
 
 
 LINES = [
