@@ -3,6 +3,7 @@
 import json
 import platform
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,7 @@ def _write(path: Path, document: dict[str, Any]) -> None:
         temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         temporary.rename(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         then = "free some space or name another directory"
         raise PathError(f"cannot write ({error.strerror})", where=str(path), then=then) from error
