@@ -1,4 +1,4 @@
-"""Deflate of float64 that are whole numbers, in numpy alone: the same bytes on every machine.
+"""Deflate of float64 that are whole numbers, by code of our own: the same bytes on every machine.
 
 Small whole numbers begin with zero bytes: as words of 8 bytes, the lowest come first. So a block
 is, word after word, a run of zeros and the bytes that follow it. Whole words of zeros belong to
@@ -8,10 +8,12 @@ else a literal zero and a match 1 byte back. Any other numbers can be deflated a
 Source: RFC 1951.
 """
 
+import bisect
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import cache
+from typing import Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +48,9 @@ _EXTRA_BITS: Final = (*[0] * 8, *[1] * 4, *[2] * 4, *[3] * 4, *[4] * 4, *[5] * 4
 _DISTANCE_BITS: Final = (1, 0, 0, 0, 0, 1)
 _ONE_BACK: Final = (0b0, 1)
 _EIGHT_BACK: Final = (0b11, 2)
+# A field: up to 58 bits, the first lowest, and in the upper six how many they are.
+_FIELD_BITS: Final = 58
+_FIELD_MASK: Final = 2**_FIELD_BITS - 1
 # Order in which a header says how many bits the numbers of bits take: each takes four.
 _HEADER_ORDER: Final = (16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15)
 _HEADER_BITS: Final = 3 + 14 + 3 * len(_HEADER_ORDER) + 4 * (_SYMBOLS + len(_DISTANCE_BITS))
@@ -117,7 +122,7 @@ class _Items:
     """
 
     words: Words
-    zeros: NDArray[np.int16]
+    zeros: NDArray[np.uint8]
     runs: NDArray[np.int16]
 
 
@@ -126,12 +131,13 @@ def _items(words: Words) -> _Items:
     ends[::_GRID] = True
     ends[-1] = True
     places = np.flatnonzero(ends)
-    own = words[places]
+    own = words.take(places)
     zeros = _zero_bytes(own)
     before = np.zeros(len(own), np.int16)
     np.subtract(places[1:], places[:-1], out=before[1:], casting="unsafe")
     before[1:] -= 1
-    runs = 8 * before + zeros
+    runs = 8 * before
+    runs += zeros
     near = np.zeros(len(own), np.bool_)
     np.less_equal(runs[1:], zeros[:-1], out=near[1:])
     near &= runs >= _SHORTEST_MATCH
@@ -139,60 +145,48 @@ def _items(words: Words) -> _Items:
     return _Items(words=own, zeros=zeros, runs=runs)
 
 
-def _zero_bytes(words: Words) -> NDArray[np.int16]:
+def _zero_bytes(words: Words) -> NDArray[np.uint8]:
     """Return how many zero bytes each word begins with."""
-    lowest = np.negative(words)
-    lowest &= words
-    # A power of two is exact as a float64, and its exponent says which one it is.
-    powers = lowest.astype(np.float64)
-    powers *= 2
-    zeros = (powers.view(np.int64) >> 55).astype(np.int16)  # of the exponent, all but three bits
-    zeros -= 128
-    zeros[zeros < 0] = 8
+    lowest_zeros = words - np.uint64(1)
+    lowest_zeros &= ~words
+    zeros: NDArray[np.uint8] = np.bitwise_count(lowest_zeros)
+    zeros >>= np.uint8(3)
     return zeros
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Code:
-    """How runs and bytes are written: bits, the first of them lowest, and how many they are.
+    """How a block is written.
 
     Args:
-        header: what a block begins with; takes `_HEADER_BITS`.
+        header: what it begins with; takes `_HEADER_BITS`.
         end: what it ends with, and its bits.
-        run_codes, run_bits: of each run.
-        pair_codes, pair_bits: of two bytes, the first of them lowest: of those behind the first
-            zeros; and from 65,536 on, of both.
+        runs: the field of each run.
+        bytes: the field of each byte.
     """
 
     header: int
     end: tuple[int, int]
-    run_codes: Words
-    run_bits: NDArray[np.uint8]
-    pair_codes: NDArray[np.uint32]
-    pair_bits: NDArray[np.uint8]
+    runs: Words
+    bytes: Words
 
 
 def _code_for(items: _Items) -> _Code:
     bits = _huffman_bits(_counts(items))
     codes = _codes(bits)
-    sizes = np.array(bits, np.uint64)
-    run_codes, run_bits = _run_table(codes, sizes)
-    pair_codes, pair_bits = _pair_table(codes[:_END], sizes[:_END])
     return _Code(
         header=_header(bits),
-        end=(int(codes[_END]), bits[_END]),
-        run_codes=run_codes,
-        run_bits=run_bits,
-        pair_codes=pair_codes,
-        pair_bits=pair_bits,
+        end=(codes[_END], bits[_END]),
+        runs=_fields(_runs(codes, bits)),
+        bytes=_fields(list(zip(codes, bits, strict=True))[:_END]),
     )
 
 
 def _counts(items: _Items) -> list[int]:
     """Return how often each symbol is needed, once more than that: other pieces may need it."""
     counts = np.ones(_SYMBOLS, np.int64)
-    own = items.words.view(np.uint8).reshape(-1, 8)
-    counts[:_END] += np.bincount(own[np.arange(8) >= items.zeros[:, None]], minlength=_END)
+    for place, own in enumerate(items.words.view(np.uint8).reshape(-1, 8).T):
+        counts[:_END] += np.bincount(own[items.zeros <= place], minlength=_END)
     runs = np.bincount(items.runs, minlength=2 * _NEAR).tolist()
     for length in range(1, _NEAR):
         if length <= _SHORTEST_MATCH:
@@ -206,7 +200,7 @@ def _counts(items: _Items) -> list[int]:
 
 
 def _length_symbol(length: int) -> int:
-    return _END + sum(first <= length for first in _FIRST_LENGTHS)
+    return _END + bisect.bisect(_FIRST_LENGTHS, length)
 
 
 def _huffman_bits(counts: Sequence[int]) -> list[int]:
@@ -244,9 +238,9 @@ def _unbounded_bits(counts: Sequence[int]) -> list[int]:
     return bits
 
 
-def _codes(bits: Sequence[int]) -> Words:
+def _codes(bits: Sequence[int]) -> list[int]:
     """Return the canonical code of each symbol, its first bit lowest."""
-    codes = np.zeros(len(bits), np.uint64)
+    codes = [0] * len(bits)
     following = 0
     for size in range(1, _MOST_BITS + 1):
         following <<= 1
@@ -278,9 +272,11 @@ def _joined(*fields: tuple[int, int]) -> tuple[int, int]:
     return value, bits
 
 
-def _run_table(codes: Words, sizes: Words) -> tuple[Words, NDArray[np.uint8]]:
+def _runs(codes: Sequence[int], bits: Sequence[int]) -> list[tuple[int, int]]:
+    """Return each run as it is written, and its bits."""
+
     def symbol(number: int) -> tuple[int, int]:
-        return int(codes[number]), int(sizes[number])
+        return codes[number], bits[number]
 
     def match(length: int, distance: tuple[int, int]) -> tuple[int, int]:
         number = _length_symbol(length)
@@ -291,87 +287,76 @@ def _run_table(codes: Words, sizes: Words) -> tuple[Words, NDArray[np.uint8]]:
     runs = [_joined(*[zero] * length) for length in range(_SHORTEST_MATCH + 1)]
     runs += [_joined(zero, match(length - 1, _ONE_BACK)) for length in range(4, _NEAR)]
     runs += [(0, 0)] * _SHORTEST_MATCH
-    runs += [match(length, _EIGHT_BACK) for length in range(_SHORTEST_MATCH, 9)]
-    values, bits = zip(*runs, strict=True)
-    return np.array(values, np.uint64), np.array(bits, np.uint8)
+    return runs + [match(length, _EIGHT_BACK) for length in range(_SHORTEST_MATCH, 9)]
 
 
-def _pair_table(codes: Words, sizes: Words) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
-    # A row for each second byte, a column for each first.
-    both_codes = codes[None, :] | (codes[:, None] << sizes[None, :])
-    both_bits = sizes[None, :] + sizes[:, None]
-    later_codes, later_bits = both_codes.copy(), both_bits.copy()
-    later_codes[:, 0], later_bits[:, 0] = codes, sizes
-    later_codes[0, 0] = later_bits[0, 0] = 0
-    return (
-        np.concatenate([later_codes, both_codes]).reshape(-1).astype(np.uint32),
-        np.concatenate([later_bits, both_bits]).reshape(-1).astype(np.uint8),
-    )
+def _fields(values: Sequence[tuple[int, int]]) -> Words:
+    return np.array([value | bits << _FIELD_BITS for value, bits in values], np.uint64)
 
 
 def _block(items: _Items, code: _Code) -> bytes:
     """Return a block that is not the last, and an empty one that ends it on a byte."""
-    words = items.words
-    pairs = words.view(np.uint16).reshape(-1, 4)
-    run_codes, run_bits = code.run_codes[items.runs], code.run_bits[items.runs]
-    low = words.view(np.uint32)[::2]
-    third, third_bits = _pair(code, pairs[:, 2], low != 0)
-    high, high_bits = _pair(code, pairs[:, 3], (words << np.uint64(16)) != 0)
-    high <<= third_bits
-    high |= third
-    high_bits += third_bits
-    # Most items take 64 bits at most: their run and the bytes of the upper half.
-    whole, whole_bits = (high << run_bits) | run_codes, high_bits + run_bits
-    sizes = whole_bits.astype(np.uint64)
-    others = np.flatnonzero((low != 0) | (whole_bits > 64))
-    whole[others], whole_bits[others] = high[others], high_bits[others]
-    first, first_bits = _pair(code, pairs[others, 0], False)
-    second, second_bits = _pair(code, pairs[others, 1], pairs[others, 0] != 0)
-    second <<= first_bits
-    second |= first
-    second_bits += first_bits
-    sizes[others] += second_bits
-    ends = np.cumsum(sizes)
-    ends += np.uint64(_HEADER_BITS)
-    stream = _Stream(int(ends[-1]) + _MOST_BITS)
-    stream.put(0, code.header, _HEADER_BITS)
-    starts = ends[others] - sizes[others]
-    stream.put_all(starts, run_codes[others])
-    stream.put_all(starts + run_bits[others], second)
-    stream.put_all(ends - whole_bits, whole)
-    stream.put(int(ends[-1]), *code.end)
-    return stream.bytes_to(int(ends[-1]) + code.end[1] + 3) + _EMPTY[5][1:]
+    # A run has 45 bits at most, a byte 15.
+    most_bits = _HEADER_BITS + len(items.words) * (45 + 8 * _MOST_BITS) + _MOST_BITS + 3
+    stream = np.zeros(most_bits // 64 + 2, "<u8")
+    _put(stream, 0, code.header, _HEADER_BITS)
+    end = _compiled()(
+        stream, _HEADER_BITS, items.words, items.zeros, items.runs, code.runs, code.bytes
+    )
+    _put(stream, end, *code.end)
+    end += code.end[1] + 3
+    return stream.view(np.uint8)[: -(-end // 8)].tobytes() + _EMPTY[5][1:]
 
 
-def _pair(
-    code: _Code, pairs: NDArray[np.uint16], both: NDArray[np.bool_] | bool
-) -> tuple[Words, NDArray[np.uint8]]:
-    """Return the codes of two bytes each, and their bits: of `both`, or without first zeros."""
-    places = pairs.astype(np.int64)
-    places += np.multiply(both, 1 << 16)
-    return code.pair_codes[places].astype(np.uint64), code.pair_bits[places]
+def _put(stream: Words, start: int, value: int, bits: int) -> None:
+    """Write one value of any number of bits behind `start`."""
+    first, shift = divmod(start, 64)
+    count = (shift + bits) // 64 + 1
+    stream[first : first + count] |= np.frombuffer(
+        (value << shift).to_bytes(8 * count, "little"), "<u8"
+    )
 
 
-class _Stream:
-    """Bits in memory, the first of each byte lowest."""
+@cache
+def _compiled() -> "Callable[..., int]":
+    """Return `put_items`, compiled: it takes a second, and only who deflates waits for it."""
+    import numba
 
-    def __init__(self, bits: int) -> None:
-        self._words = np.zeros(bits // 64 + 2, "<u8")
+    return cast("Callable[..., int]", numba.njit(put_items))
 
-    def put(self, start: int, value: int, bits: int) -> None:
-        """Write one value of any number of bits."""
-        first, shift = divmod(start, 64)
-        count = (shift + bits) // 64 + 1
-        words = np.frombuffer((value << shift).to_bytes(8 * count, "little"), "<u8")
-        self._words[first : first + count] += words
 
-    def put_all(self, starts: Words, values: Words) -> None:
-        """Write values of up to 64 bits."""
-        words, shifts = (starts >> np.uint64(6)).astype(np.intp), starts & np.uint64(63)
-        np.add.at(self._words, words, values << shifts)
-        words += 1
-        np.add.at(self._words, words, (values >> np.uint64(1)) >> (shifts ^ np.uint64(63)))
+def put_items(
+    stream: Words,
+    end: int,
+    words: Words,
+    zeros: NDArray[np.uint8],
+    runs: NDArray[np.int16],
+    run_fields: Words,
+    byte_fields: Words,
+) -> int:
+    """Write items behind the bits that a stream has, and return where it ends then.
 
-    def bytes_to(self, end: int) -> bytes:
-        """Return the bytes up to that with the last bit before `end`."""
-        return self._words.view(np.uint8)[: -(-end // 8)].tobytes()
+    Integers of 64 bits and nothing else, so that it is the same compiled anywhere, or not at all.
+    """
+    eight, sixty_four, mask = np.uint64(8), np.uint64(64), np.uint64(_FIELD_MASK)
+    size_at = np.uint64(_FIELD_BITS)
+    at, filled = end // 64, np.uint64(end % 64)
+    bits = stream[at]
+    for item in range(len(words)):
+        field = run_fields[runs[item]]
+        place = np.uint64(zeros[item])
+        while True:
+            value, size = field & mask, field >> size_at
+            bits |= value << filled
+            filled += size
+            if filled >= sixty_four:
+                stream[at] = bits
+                at += 1
+                filled -= sixty_four
+                bits = value >> (size - filled)
+            if place == eight:
+                break
+            field = byte_fields[(words[item] >> (eight * place)) & np.uint64(255)]
+            place += np.uint64(1)
+    stream[at] = bits
+    return at * 64 + int(filled)

@@ -20,6 +20,7 @@ _PACKAGES: Final = (
     "jinja2",
     "matplotlib",
     "msgspec",
+    "numba",
     "numpy",
     "psutil",
     "rich",

@@ -1,4 +1,4 @@
-"""Deflate in numpy: what any inflate makes of it, how long it may be, and its very bytes."""
+"""Our own deflate: what any inflate makes of it, how long it may be, and its very bytes."""
 
 import zlib
 
@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dsgen import deflate
 from dsgen.deflate import (
     DEFLATE_END,
     LEAST_PADDING,
@@ -83,7 +84,10 @@ def test_a_code_of_very_unlike_counts_has_no_more_than_15_bits():
     assert len(blocks) < values.nbytes / 8
 
 
-def test_the_bytes_are_the_committed_ones():
+@pytest.mark.parametrize("how", ["compiled", "interpreted"])
+def test_the_bytes_are_the_committed_ones(monkeypatch, how):
+    if how == "interpreted":
+        monkeypatch.setattr(deflate, "_compiled", lambda: deflate.put_items)
     words = named_words("deflate golden", 1).random_raw(20_000)
     values = (words >> (np.uint64(41) + words % np.uint64(23))).astype(np.float64)
     deflater = Deflater()

@@ -26,7 +26,7 @@ PURE = {
 }
 # Package or module -> what it may import beside the standard library.
 MAY_IMPORT = {
-    "dsgen": {"dsgen", "google_crc32c", "isal", "numpy"},
+    "dsgen": {"dsgen", "google_crc32c", "isal", "numba", "numpy"},
     "harness/worker": {"dsgen", "harness.worker", "numpy", "tensorflow"},
     "harness/analysis": {
         "dsgen.errors",
