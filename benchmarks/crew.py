@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 import msgspec
@@ -24,8 +25,10 @@ from dsgen.write import generate
 from harness.config import build_config
 from harness.document import find_builtin, read_document
 from harness.training import worker_spec
+from harness.worker.accelerators.emulated import SPIN_NS
 from harness.worker.host.cores import usable_cores
 from harness.worker.ranks.comm import Turnstile
+from harness.worker.recording.clock import set_timer_slack
 
 _CONTEXT = multiprocessing.get_context("fork")
 _PASSAGES = 2_000
@@ -50,13 +53,7 @@ def passages(ranks: int) -> NDArray[np.int64]:
             times[rank, number] = (arrived_ns, time.monotonic_ns())
         os._exit(0)
 
-    processes = [_CONTEXT.Process(target=go, args=(rank,)) for rank in range(ranks)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    if any(process.exitcode for process in processes):
-        raise SystemExit("a process at the barrier died")
+    _run_all([_CONTEXT.Process(target=go, args=(rank,)) for rank in range(ranks)])
     kept = times[:, _WARM_UP:]
     waits_ns: NDArray[np.int64] = kept[:, :, 1] - kept[:, :, 0].max(axis=0)
     return waits_ns
@@ -95,6 +92,47 @@ def starts_s(directory: Path, ranks: int, rounds: int) -> list[float]:
         seconds.append((int(max(opened)) - start_ns) / 1e9)
     shutil.rmtree(out)
     return seconds
+
+
+def bare_utilization(ranks: int, steps: int, step_ns: int) -> float:
+    """Let processes that do nothing else compute and meet: what this machine leaves of AU.
+
+    A step sleeps and spins as `Emulated` does; meeting is a count in shared memory that each looks
+    at without a pause.
+
+    Returns:
+        time computed over that from the first meeting to the last, of all processes.
+    """
+    memory = mmap.mmap(-1, 8 * ranks * (steps + 2))
+    times = np.frombuffer(memory, np.int64)
+    counts, ends_ns = times[:ranks], times[ranks:].reshape(ranks, -1)
+
+    def go(rank: int) -> None:
+        os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[rank % usable_cores()]})
+        set_timer_slack()
+        for step in range(steps + 1):
+            if step:
+                deadline_ns = time.monotonic_ns() + step_ns
+                time.sleep((step_ns - SPIN_NS) / 1e9)
+                while time.monotonic_ns() < deadline_ns:
+                    pass
+            counts[rank] = step + 1
+            while int(counts.min()) <= step:
+                pass
+            ends_ns[rank, step] = time.monotonic_ns()
+        os._exit(0)
+
+    _run_all([_CONTEXT.Process(target=go, args=(rank,)) for rank in range(ranks)])
+    return float(ranks * steps * step_ns / (ends_ns[:, steps] - ends_ns[:, 0]).sum())
+
+
+def _run_all(processes: list[ForkProcess]) -> None:
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    if any(process.exitcode for process in processes):
+        raise SystemExit("a process at the barrier died")
 
 
 def barrier(_: Path) -> tuple[bool, str]:

@@ -22,6 +22,9 @@ Words = NDArray[np.uint64]
 
 # Empty deflate blocks that end on a byte: a stored one after none, one, or two fixed ones.
 _EMPTY: Final = {5: b"\0\0\0\xff\xff", 6: b"\x02\0\0\0\xff\xff", 7: b"\x02\x08\0\0\0\xff\xff"}
+# A block ends with a stored one that is empty: the bits of its header, and whole bytes.
+_STORED_BITS: Final = 3
+_EMPTY_END: Final = _EMPTY[5][1:]
 # With these, every length from here on can be filled.
 LEAST_PADDING: Final = 20
 # The last block of a stream: stored, and empty.
@@ -34,6 +37,7 @@ _LONGEST: Final = 8 * _GRID
 # Runs by their length; and after them, those that are a match 8 bytes back.
 _NEAR: Final = _LONGEST + 1
 _SHORTEST_MATCH: Final = 3
+_RUNS: Final = _NEAR + 9  # a match 8 bytes back is a word at most
 
 _END: Final = 256
 _SYMBOLS: Final = 285  # 258, the one length of symbol 285, is longer than any run
@@ -69,17 +73,26 @@ class Deflater:
             piece: bytes of whole words, one at least.
         """
         items = _items(piece.view("<u8"))
+        deflated = _block(items, self._code_of(items))
+        return deflated if len(deflated) < stored_bytes(len(piece)) else _stored(piece)
+
+    def measure(self, piece: NDArray[np.uint8]) -> int:
+        """Return how many bytes `blocks` makes of a piece, without making them."""
+        items = _items(piece.view("<u8"))
+        bits = _block_bits(items, self._code_of(items))
+        return min(_whole_bytes(bits) + len(_EMPTY_END), stored_bytes(len(piece)))
+
+    def _code_of(self, items: "_Items") -> "_Code":
         if self._code is None:
             self._code = _code_for(items)
-        deflated = _block(items, self._code)
-        return deflated if len(deflated) < stored_bytes(len(piece)) else _stored(piece)
+        return self._code
 
 
 def most_bytes_of_zeros(size_bytes: int) -> int:
     """Return what a piece of zeros takes at most, whatever the code."""
     items = size_bytes // 8 // _GRID + 2
-    bits = _HEADER_BITS + items * (2 * _MOST_BITS + 5 + 1) + _MOST_BITS + 3
-    return -(-bits // 8) + 4
+    bits = _HEADER_BITS + items * (2 * _MOST_BITS + 5 + 1) + _MOST_BITS + _STORED_BITS
+    return _whole_bytes(bits) + len(_EMPTY_END)
 
 
 def stored_bytes(size_bytes: int) -> int:
@@ -185,9 +198,8 @@ def _code_for(items: _Items) -> _Code:
 def _counts(items: _Items) -> list[int]:
     """Return how often each symbol is needed, once more than that: other pieces may need it."""
     counts = np.ones(_SYMBOLS, np.int64)
-    for place, own in enumerate(items.words.view(np.uint8).reshape(-1, 8).T):
-        counts[:_END] += np.bincount(own[items.zeros <= place], minlength=_END)
-    runs = np.bincount(items.runs, minlength=2 * _NEAR).tolist()
+    counts[:_END] += _byte_counts(items)
+    runs = _run_counts(items).tolist()
     for length in range(1, _NEAR):
         if length <= _SHORTEST_MATCH:
             counts[0] += length * runs[length]
@@ -197,6 +209,16 @@ def _counts(items: _Items) -> list[int]:
     for length in range(_SHORTEST_MATCH, 9):
         counts[_length_symbol(length)] += runs[_NEAR + length]
     return [int(count) for count in counts]
+
+
+def _byte_counts(items: _Items) -> NDArray[np.int64]:
+    counts = np.bincount(items.words.view(np.uint8), minlength=_END)
+    counts[0] -= items.zeros.sum(dtype=np.int64)
+    return counts
+
+
+def _run_counts(items: _Items) -> NDArray[np.int64]:
+    return np.bincount(items.runs, minlength=_RUNS)
 
 
 def _length_symbol(length: int) -> int:
@@ -304,8 +326,21 @@ def _block(items: _Items, code: _Code) -> bytes:
         stream, _HEADER_BITS, items.words, items.zeros, items.runs, code.runs, code.bytes
     )
     _put(stream, end, *code.end)
-    end += code.end[1] + 3
-    return stream.view(np.uint8)[: -(-end // 8)].tobytes() + _EMPTY[5][1:]
+    end += code.end[1] + _STORED_BITS
+    return stream.view(np.uint8)[: _whole_bytes(end)].tobytes() + _EMPTY_END
+
+
+def _block_bits(items: _Items, code: _Code) -> int:
+    """Return how many bits a block has, up to the first of the empty one that ends it."""
+    fields = ((code.runs, _run_counts(items)), (code.bytes, _byte_counts(items)))
+    bits = sum(
+        int((own >> np.uint64(_FIELD_BITS)).astype(np.int64) @ counts) for own, counts in fields
+    )
+    return _HEADER_BITS + bits + code.end[1] + _STORED_BITS
+
+
+def _whole_bytes(bits: int) -> int:
+    return -(-bits // 8)
 
 
 def _put(stream: Words, start: int, value: int, bits: int) -> None:

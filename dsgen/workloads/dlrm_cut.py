@@ -1,8 +1,7 @@
 """dlrm npz: a user's days, whole but for those that are made again.
 
 These are the last one, with fewer rows, and all with new rows, piece by piece. How long rows are in
-their archive is known when they have been deflated once, while the layout is planned. They are
-deflated a second time when they are written.
+their archive is counted while the layout is planned; they are deflated when they are written.
 """
 
 import itertools

@@ -5,14 +5,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Final
 
-from dsgen.deflate import DEFLATE_END, LEAST_PADDING
+import numpy as np
+
+from dsgen.deflate import DEFLATE_END, LEAST_PADDING, Deflater
 from dsgen.errors import DataSetError
 from dsgen.layout import Parameters
 from dsgen.parallel import run_parallel
 from dsgen.source import MadeDay, Source, SourceFile
 from dsgen.workloads.dlrm_cut import (
     ShuffleKey,
-    keeper,
     opened,
     parts_of,
     piece_counts,
@@ -106,9 +107,10 @@ def _measured(
         yield from ((rows, tuple(rows * one.row_bytes for one in ARRAYS)) for rows in counts)
         return
     streams = [pieces(member, n, of.samples, piece_rows, key) for n, member in enumerate(members)]
-    keepers = [keeper(source.compression) for _ in ARRAYS]
+    deflaters = [Deflater() for _ in ARRAYS]
     for rows, *together in zip(counts, *streams, strict=True):
-        yield rows, tuple(len(keep(one)) for keep, one in zip(keepers, together, strict=True))
+        both = zip(deflaters, together, strict=True)
+        yield rows, tuple(own.measure(np.frombuffer(one, np.uint8)) for own, one in both)
 
 
 def _until(

@@ -61,6 +61,13 @@ def test_no_piece_takes_more_than_stored_and_no_zeros_more_than_their_bound(firs
     assert len(deflater.blocks(as_bytes(zeros))) <= most_bytes_of_zeros(zeros.nbytes)
 
 
+@given(first=RUNS, second=RUNS)
+def test_a_piece_that_is_measured_has_the_length_of_its_blocks(first, second):
+    made, measured = Deflater(), Deflater()
+    for piece in (as_bytes(first), as_bytes(second)):
+        assert measured.measure(piece) == len(made.blocks(piece))
+
+
 @pytest.mark.parametrize("count", [1, 31, 32, 33, 8191, 8192, 40_000])
 def test_random_words_are_stored_and_zeros_hardly_take_room(count):
     words = named_words("deflate", count).random_raw(count)
