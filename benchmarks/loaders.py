@@ -58,7 +58,8 @@ def ours(_: WorkerSpec, reading: Reading, _files: list[TracedFile], passes: int)
     """Return a loop over the batches of an epoch, in this thread."""
     batches = reading.train(1, 0)
     rows = reading.opening_calls + passes * reading.calls(Phase.TRAIN, len(batches))
-    calls = DataCalls(rank=0, loader=0, rows=rows + 1, marks=rows + 1)
+    # And each pass begins with a mark where a pipeline is built.
+    calls = DataCalls(rank=0, loader=0, rows=rows + 1, marks=rows + 1 + passes)
     slots = reading.slots(1)
     reader = reading.reader(calls, slots)
 
