@@ -26,7 +26,7 @@ from harness.config import build_config
 from harness.document import find_builtin, read_document
 from harness.training import worker_spec
 from harness.worker.accelerators.emulated import SPIN_NS
-from harness.worker.host.cores import usable_cores
+from harness.worker.host.cores import stay_on_core, usable_cores
 from harness.worker.ranks.comm import Turnstile
 from harness.worker.recording.clock import set_timer_slack
 
@@ -100,6 +100,11 @@ def bare_utilization(ranks: int, steps: int, step_ns: int) -> float:
     A step sleeps and spins as `Emulated` does; meeting is a count in shared memory that each looks
     at without a pause.
 
+    Args:
+        ranks: at most as many as there are cores, for each stays on one.
+        steps: of each.
+        step_ns: that each takes.
+
     Returns:
         time computed over that from the first meeting to the last, of all processes.
     """
@@ -108,7 +113,7 @@ def bare_utilization(ranks: int, steps: int, step_ns: int) -> float:
     counts, ends_ns = times[:ranks], times[ranks:].reshape(ranks, -1)
 
     def go(rank: int) -> None:
-        os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[rank % usable_cores()]})
+        stay_on_core(rank)
         set_timer_slack()
         for step in range(steps + 1):
             if step:

@@ -318,8 +318,9 @@ def _fields(values: Sequence[tuple[int, int]]) -> Words:
 
 def _block(items: _Items, code: _Code) -> bytes:
     """Return a block that is not the last, and an empty one that ends it on a byte."""
-    # A run has 45 bits at most, a byte 15.
-    most_bits = _HEADER_BITS + len(items.words) * (45 + 8 * _MOST_BITS) + _MOST_BITS + 3
+    # The longest run is three literal zeros; at most eight bytes follow it.
+    most_item_bits = (_SHORTEST_MATCH + 8) * _MOST_BITS
+    most_bits = _HEADER_BITS + len(items.words) * most_item_bits + _MOST_BITS + _STORED_BITS
     stream = np.zeros(most_bits // 64 + 2, "<u8")
     _put(stream, 0, code.header, _HEADER_BITS)
     end = _compiled()(
