@@ -20,6 +20,8 @@ def pass_rounds(barrier, rounds, mine, counters, parties):
     for number in range(1, rounds + 1):
         if chance.random() < 0.05:
             time.sleep(chance.random() / 1000)
+        for _ in range(chance.randrange(4)):
+            barrier.rehearse()  # says nothing to others
         counters[mine] = number
         barrier.wait()
         # Everybody has come this far, and nobody is further than one round ahead.

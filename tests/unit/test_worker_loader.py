@@ -146,3 +146,19 @@ def test_without_workers_the_main_thread_reads_when_asked():
     assert (calls.phase, calls.epoch, calls.step) == (Phase.EVAL, 2, 1)
     loader.finish()
     assert (readers.ended, calls.step) == (1, 0)
+
+
+def test_a_rehearsal_leaves_deliveries_marks_and_totals_as_they_are():
+    readers = Readers()
+    calls = DataCalls(rank=0, loader=0, rows=10, marks=3)
+    loader = InlineLoader(calls, readers.reader(), most_batches=3)
+    loader.start(batches(3), phase=Phase.TRAIN, epoch=1)
+    for number in range(1, 4):
+        loader.next()
+        before = loader.deliveries[:number].copy(), calls.marks().copy(), repr(calls.totals)
+        for _ in range(3):
+            loader.rehearse()
+        assert (loader.deliveries[:number] == before[0]).all()
+        assert (calls.marks() == before[1]).all()
+        assert repr(calls.totals) == before[2]
+    assert readers.order == [1, 2, 3]

@@ -80,6 +80,7 @@ def test_brief_calls_are_in_the_marks_after_them(calls, file):
     descriptor = calls.open(file)
     calls.tell(descriptor, file)
     calls.flags(descriptor, file)
+    calls.rehearse()  # takes nothing
     calls.close(descriptor, file)
     opened, closed = calls.marks()
     brief = calls.rows()[1:3]

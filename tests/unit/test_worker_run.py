@@ -232,8 +232,9 @@ class InstantReading:
     """A workload whose batches are there at once."""
 
     def __init__(self):
-        # Of the last thread that read, a loader worker or the main one.
+        # Of the first thread that read, a loader worker or the main one.
         self.cores = multiprocessing.RawArray("i", 2)
+        self._looked = False
 
     files = ()
     readers = 2
@@ -264,6 +265,9 @@ class InstantReading:
 
     def read(self, _batch, slot):
         del slot  # named as the callers name it
+        if self._looked:  # all but the first are there at once, which a look at the cores is not
+            return
+        self._looked = True
         is_main = threading.current_thread() is threading.main_thread()
         self.cores[is_main] = len(os.sched_getaffinity(0))
 

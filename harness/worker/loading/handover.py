@@ -90,6 +90,10 @@ class GivingLoader:
         self._handover.give()
         return batch
 
+    def rehearse(self) -> None:
+        """Do what the other loader does beside reading and waiting."""
+        self._loader.rehearse()
+
     def finish(self) -> None:
         """End the phase."""
         self._loader.finish()
@@ -117,6 +121,9 @@ class TakingLoader:
         self._handover.take()
         shares = self._handover.shares
         return None if shares is None else shares.part(self._rank)
+
+    def rehearse(self) -> None:
+        """Do nothing: the rank that reads does it all."""
 
     def finish(self) -> None:
         """End the phase: nothing runs for it."""

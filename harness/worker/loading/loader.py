@@ -58,6 +58,9 @@ class Loader(Protocol):
         is handed nothing.
         """
 
+    def rehearse(self) -> None:
+        """Do what `next` does beside reading and waiting, without its effects."""
+
     def finish(self) -> None:
         """End the phase and what runs for it."""
 
@@ -73,8 +76,9 @@ class InlineLoader:
     """Reads each batch when it is asked for."""
 
     def __init__(self, calls: DataCalls, reader: BatchReader, *, most_batches: int) -> None:
-        self.deliveries = np.zeros(most_batches, DELIVERY)
-        self._work = _Work(calls=calls, reader=reader, deliveries=self.deliveries)
+        # One more, to rehearse in after the last.
+        self.deliveries = np.zeros(most_batches + 1, DELIVERY)
+        self._work = _Work(calls=calls, reader=reader, memory=_memory_of(self.deliveries))
         self._calls = calls
         self._batches: Batches = ()
         self._next = 0
@@ -92,6 +96,10 @@ class InlineLoader:
         self._work.read(self._batches[self._next], self._next, slot=0)
         self._next += 1
         return self._work.reader.batch(0)
+
+    def rehearse(self) -> None:
+        """Write down a delivery, in the place of the next one or a spare one."""
+        self._work.rehearse(self._next)
 
     def finish(self) -> None:
         """End the phase, or this part of it."""
@@ -124,7 +132,7 @@ class ThreadLoader:
     ) -> None:
         self.deliveries = np.zeros(most_batches, DELIVERY)
         self._work = [
-            _Work(calls=calls, reader=reader, deliveries=self.deliveries)
+            _Work(calls=calls, reader=reader, memory=_memory_of(self.deliveries))
             for calls, reader in workers
         ]
         self._prefetch = prefetch
@@ -163,6 +171,9 @@ class ThreadLoader:
         slot = self._next % self._slots
         self._next += 1
         return self._work[number].reader.batch(slot)
+
+    def rehearse(self) -> None:
+        """Do nothing: workers do it all."""
 
     def finish(self) -> None:
         """Wait until the workers have ended."""
@@ -213,13 +224,17 @@ def slots_for(workers: int, prefetch: int) -> int:
     return workers * prefetch + 1
 
 
+def _memory_of(deliveries: NDArray[np.void]) -> memoryview:
+    return deliveries.view(np.uint8).data
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Work:
     """What one thread reads with, and where its deliveries are written."""
 
     calls: DataCalls
     reader: BatchReader
-    deliveries: NDArray[np.void]
+    memory: memoryview
 
     def end(self) -> None:
         self.calls.step = 0  # what is put away belongs to no step
@@ -228,13 +243,22 @@ class _Work:
     def read(self, batch: Batch, index: int, *, slot: int) -> None:
         calls, totals = self.calls, self.calls.totals
         calls.step = batch.step
-        wall_ns, cpu_ns = totals.wall_ns, totals.cpu_ns
-        runqueue_ns, read_bytes = totals.runqueue_ns, totals.read_bytes
+        before = totals.wall_ns, totals.cpu_ns, totals.runqueue_ns, totals.read_bytes
         self.reader.read(batch, slot)
-        ready_ns = calls.mark()
+        self._deliver(index, calls.mark(), before)
+
+    def rehearse(self, index: int) -> None:
+        """Deliver nothing, in a place that a batch is delivered to later."""
+        totals = self.calls.totals
+        before = totals.wall_ns, totals.cpu_ns, totals.runqueue_ns, totals.read_bytes
+        self._deliver(index, self.calls.rehearse(), before)
+
+    def _deliver(self, index: int, ready_ns: int, before: tuple[int, int, int, int]) -> None:
+        totals = self.calls.totals
+        wall_ns, cpu_ns, runqueue_ns, read_bytes = before
         # An accelerator waits for this: packing takes a tenth of numpy's time for a row.
         _DELIVERED.pack_into(
-            self.deliveries.data,
+            self.memory,
             index * DELIVERY.itemsize,
             ready_ns,
             totals.wall_ns - wall_ns,

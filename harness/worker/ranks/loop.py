@@ -83,6 +83,7 @@ class Training:
         self._main, self._readers = self._make_calls()
         self._loader = self._make_loader()
         self._meter = self._make_meter()
+        self._awaits = self._awaited()
 
     @property
     def checked_windows(self) -> int:
@@ -201,9 +202,8 @@ class Training:
         self._job.barrier.wait()
         self._post.leave(time.monotonic_ns())
 
-    @property
-    def _awaits(self) -> Place:
-        """What the main thread is in from the barrier to its next batch, but for calls."""
+    def _awaited(self) -> Place:
+        """Return what the main thread is in from the barrier to its next batch, but for calls."""
         if not self._reads():
             return Place.HANDOVER
         return Place.BATCH if self._spec.loader_workers else Place.NOWHERE
@@ -250,8 +250,10 @@ class Training:
         loaded = self._look()
         # While the accelerator computes there is time to write down the step before.
         self._settle()
-        self._post.enter(Place.COMPUTE, loaded.now + max(0, declared_ns))
-        compute_end_ns = self._accelerator.run(loaded.now, declared_ns, batch, self._look)
+        done_ns = loaded.now + max(0, declared_ns)
+        self._post.enter(Place.COMPUTE, done_ns)
+        rehearse = partial(self._rehearse, done_ns)
+        compute_end_ns = self._accelerator.run(loaded.now, declared_ns, batch, rehearse)
         self._post.enter(Place.BARRIER, compute_end_ns)
         self._job.barrier.wait()
         after = self._look()
@@ -265,6 +267,13 @@ class Training:
             (before, loaded, after),
         )
         return after
+
+    def _rehearse(self, done_ns: int) -> None:
+        """Do what comes between two steps, without its effects."""
+        self._post.enter(Place.COMPUTE, done_ns)
+        self._job.barrier.rehearse()
+        self._look()
+        self._loader.rehearse()
 
     def _settle(self) -> None:
         """Write the step that has ended last, if it is not written yet."""

@@ -88,7 +88,7 @@ class Recorder:
         if rows:  # every page is written now
             np.frombuffer(self._rows, np.uint8)[:: mmap.PAGESIZE] = 0
         # A product, unlike bytearray(n), does so as well.
-        self._marks = bytearray(b"\0") * (marks * _MARK.size)
+        self._marks = bytearray(b"\0") * ((marks + 1) * _MARK.size)  # one to rehearse
         # The run-queue delay up to the last call's end, and the clocks there.
         self._queue_ns = self._t1_ns = self._cpu1_ns = self._sleeps = 0
         self._post = post or Post()
@@ -109,6 +109,14 @@ class Recorder:
         """Leave a mark without a call: an end of what this thread did meanwhile."""
         now_ns, cpu_ns = time.monotonic_ns(), time.thread_time_ns()
         self._leave_mark(now_ns, now_ns, cpu_ns, cpu_ns, self._queue_ns)
+        return now_ns
+
+    def rehearse(self) -> int:
+        """Leave a mark, and take it back."""
+        brief_ns = self._brief_ns
+        now_ns = self.mark()
+        self.mark_count -= 1
+        self._brief_ns = brief_ns
         return now_ns
 
     def outside(self, function: Callable[..., Any], *arguments: Any) -> Any:
