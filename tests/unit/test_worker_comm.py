@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -53,6 +54,31 @@ def test_nobody_passes_before_all_have_arrived(spin):
 
 def test_one_party_never_waits():
     assert run_parties(1, 100, spin=True) == [0]
+
+
+def test_a_rehearsal_is_in_nobodys_way():
+    made = []
+
+    class CountedLock:
+        def __init__(self):
+            self.taken = 0
+            made.append(self)
+
+        def __enter__(self):
+            self.taken += 1
+
+        def __exit__(self, *_):
+            pass
+
+    barrier = Turnstile(
+        SimpleNamespace(Lock=CountedLock, Semaphore=CONTEXT.Semaphore), 1, spin=True
+    )
+    for _ in range(3):
+        barrier.rehearse()
+    shared, own = made
+    assert (shared.taken, own.taken) == (0, 3)
+    barrier.wait()
+    assert (shared.taken, own.taken) == (1, 3)
 
 
 def wait_for_ever(barrier, ready):

@@ -3,8 +3,9 @@
 import mmap
 import time
 from enum import IntEnum
+from functools import cached_property
 from multiprocessing.context import ForkContext
-from multiprocessing.synchronize import Semaphore
+from multiprocessing.synchronize import Lock, Semaphore
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +34,7 @@ class Turnstile:
     """
 
     def __init__(self, context: ForkContext, parties: int, *, spin: bool) -> None:
+        self._context = context
         self._parties = parties
         self._spin = spin
         self.spin_ns = 0
@@ -57,11 +59,15 @@ class Turnstile:
             gate.release()
 
     def rehearse(self) -> None:
-        """Do what `wait` does, without arriving."""
+        """Do what `wait` does, without arriving, and with a lock of this process's own."""
         gate = self._gates[self._round]
-        with self._lock:
-            self._arrived[0] += 0
+        with self._own_lock:
+            pass
         gate.acquire(block=False)  # in vain: it opens when this party has arrived, too
+
+    @cached_property
+    def _own_lock(self) -> Lock:
+        return self._context.Lock()  # made after the fork: many that rehearse share none
 
     def _spin_at(self, gate: Semaphore) -> bool:
         """Try the gate for a while, and say whether it opened."""
