@@ -97,8 +97,8 @@ def starts_s(directory: Path, ranks: int, rounds: int) -> list[float]:
 def bare_utilization(ranks: int, steps: int, step_ns: int) -> float:
     """Let processes that do nothing else compute and meet: what this machine leaves of AU.
 
-    A step sleeps and spins as `Emulated` does; meeting is a count in shared memory that each looks
-    at without a pause.
+    A step sleeps and spins as long as `Emulated` does, and rehearses nothing; meeting is a count in
+    shared memory that each looks at without a pause.
 
     Args:
         ranks: at most as many as there are cores, for each stays on one.
@@ -118,7 +118,7 @@ def bare_utilization(ranks: int, steps: int, step_ns: int) -> float:
         for step in range(steps + 1):
             if step:
                 deadline_ns = time.monotonic_ns() + step_ns
-                time.sleep((step_ns - SPIN_NS) / 1e9)
+                time.sleep(max(0, step_ns - SPIN_NS) / 1e9)
                 while time.monotonic_ns() < deadline_ns:
                     pass
             counts[rank] = step + 1

@@ -69,23 +69,20 @@ def against_cp(directory: Path, name: str, size_bytes: int, processes: int, runs
     for own in OWN_NAMES:
         (source / own).unlink(missing_ok=True)
     ratios, rates = [], []
-    written_s = time.monotonic()
     for run in range(runs + 1):
-        _make_way(output, written_s)
+        _make_way(output)
         ours_s = scaled(name, source, output, size_bytes, processes)
-        written_s = time.monotonic()
         manifest = read_manifest(output)
         total_bytes = manifest.data_bytes + manifest.sidecar_bytes
         for file in manifest.files:  # direct writing left them out of the page cache
             (output / file.path).read_bytes()
-        _make_way(copied, written_s)
+        _make_way(copied)
         copied.mkdir()
         start = time.monotonic()
         paths = [str(output / file.path) for file in manifest.files]
         subprocess.run(["cp", *paths, str(copied)], check=True)
         subprocess.run(["sync", "-f", str(copied)], check=True)
-        written_s = time.monotonic()
-        cp_s = written_s - start
+        cp_s = time.monotonic() - start
         if run:
             ratios.append(cp_s / ours_s)
             rates.append(total_bytes / ours_s)
@@ -94,15 +91,16 @@ def against_cp(directory: Path, name: str, size_bytes: int, processes: int, runs
     return Copied(name=name, ratios=ratios, bytes_per_s=rates)
 
 
-def _make_way(directory: Path, written_s: float) -> None:
-    """Remove what a run before left, and return some time after the last one's end.
+def _make_way(directory: Path) -> None:
+    """Remove what a run before left, and give the device a rest.
 
     A device that has had a rest, and has nothing to discard, takes more for a while: both ways
     shall find it as the other does.
     """
-    shutil.rmtree(directory, ignore_errors=True)
+    if directory.exists():
+        shutil.rmtree(directory)
     subprocess.run(["sync", "-f", str(directory.parent)], check=True)
-    time.sleep(max(0.0, written_s + _REST_S - time.monotonic()))
+    time.sleep(_REST_S)
 
 
 def growth(directory: Path, cases: int, processes: int) -> tuple[float, float]:

@@ -18,7 +18,7 @@ class RecordingCost(Part, frozen=True, kw_only=True):
         ns_per_row: measured before the run, on a file in memory; with what asking for run-queue
             delays took, spread over the rows. Null without rows, or where it was not measured.
             A seek counts as brief; the few to a file's end cost as much as a read.
-        cpu_ns: of the ranks in their windows, all threads.
+        cpu_ns: of the ranks in their windows, all threads, without what waiting burnt.
         share: 0 to 1; null where one of these is not known.
     """
 

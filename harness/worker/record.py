@@ -137,7 +137,7 @@ WINDOW = np.dtype(
         ("row_bytes", "<i8"),
         ("asked_bytes", "<i8"),  # sum of `requested`, short reads at the end of a file included
         ("device_bytes", "<i8"),
-        ("cpu_ns", "<i8"),  # the process, all threads
+        ("cpu_ns", "<i8"),  # the process, all threads, without what waiting burnt
         ("samples", "<i8"),
     ]
 )

@@ -12,8 +12,9 @@ from harness.worker.spec import StepTime
 pytestmark = pytest.mark.alone
 
 
-def emulated(mean_s, sd_s=0.0, seed=1, spin=True):
-    return Emulated(step_time=StepTime(mean_s=mean_s, sd_s=sd_s), seed=seed, spin=spin)
+def emulated(mean_s, sd_s=0.0, seed=1, spin=True, has_loaders=False):
+    step_time = StepTime(mean_s=mean_s, sd_s=sd_s)
+    return Emulated(step_time=step_time, seed=seed, spin=spin, has_loaders=has_loaders)
 
 
 def test_ranks_with_the_same_seed_declare_the_same_times():
@@ -74,6 +75,58 @@ def test_what_comes_next_is_rehearsed_again_and_again_and_never_up_to_the_deadli
         # A core lost in the middle makes a rehearsal late, but not many of them.
         assert sorted(rehearsed_ns)[-20] < 10_000_000
         assert min(rehearsed_ns) >= 10_000_000 - SPIN_NS
+
+
+def test_beside_loader_workers_less_is_spun_and_it_is_rehearsed_once():
+    set_timer_slack()
+    accelerator = emulated(0, has_loaders=True)
+    for _ in range(20):
+        rehearsed_ns = []
+        start_ns = time.monotonic_ns()
+        accelerator.run(
+            start_ns,
+            10_000_000,
+            None,
+            lambda: rehearsed_ns.append(time.monotonic_ns() - start_ns),  # noqa: B023 # called at once
+        )
+        assert len(rehearsed_ns) <= 1
+        assert not rehearsed_ns or rehearsed_ns[0] >= 9_500_000
+    assert (
+        accelerator.spin_ns <= 20 * 500_000 * 2
+    )  # twice: who loses the core meanwhile spins longer
+
+
+@pytest.mark.parametrize(
+    ("declared_ns", "from_ns"),
+    [(100_000_000, 98_000_000), (5_000_000, 4_000_000), (1_000_000, 500_000), (400_000, 0)],
+)
+def test_a_fifth_of_a_step_is_spun_within_bounds(declared_ns, from_ns):
+    set_timer_slack()
+    rehearsed_ns = []
+    start_ns = time.monotonic_ns()
+    emulated(0).run(
+        start_ns, declared_ns, None, lambda: rehearsed_ns.append(time.monotonic_ns() - start_ns)
+    )
+    assert all(at_ns >= from_ns for at_ns in rehearsed_ns)
+
+
+def test_a_slow_rehearsal_is_not_begun_shortly_before_the_deadline():
+    set_timer_slack()
+    accelerator, steps_ns = emulated(0), []
+    for _ in range(20):
+        steps_ns.append([])
+        start_ns = time.monotonic_ns()
+
+        def rehearse(begun_ns=steps_ns[-1], start_ns=start_ns):
+            begun_ns.append(time.monotonic_ns() - start_ns)
+            while time.monotonic_ns() - start_ns - begun_ns[-1] < 300_000:
+                pass
+
+        accelerator.run(start_ns, 10_000_000, None, rehearse)
+    assert any(steps_ns)
+    # A core lost in the middle makes one late, but not many.
+    late = [step for step in steps_ns if any(at_ns > 9_400_000 for at_ns in step[1:])]
+    assert len(late) < 5
 
 
 def test_a_step_that_is_over_already_does_not_wait():

@@ -165,6 +165,24 @@ def test_an_emulation_excuses_no_thread(bystander):
         check_window(closed(meter), 0)
 
 
+def test_what_waiting_burns_is_no_cpu_time_of_a_window():
+    def burn():
+        start_ns = time.thread_time_ns()
+        while time.thread_time_ns() - start_ns < 20_000_000:
+            pass
+        return time.thread_time_ns() - start_ns
+
+    spun = [0]
+    meter = Meter([DataCalls(rank=0, loader=0, rows=1, marks=1)], spun_ns=lambda: spun[0])
+    meter.open()
+    spun[0] += burn()
+    worked_ns = burn()
+    assert worked_ns <= closed(meter)["cpu_ns"] < worked_ns + 10_000_000
+    meter.open()
+    spun[0] += 10**12
+    assert closed(meter)["cpu_ns"] == 0
+
+
 def test_a_thread_that_came_later_is_no_bystander():
     before = Bystanders()
     ended, ready = threading.Event(), threading.Event()

@@ -9,8 +9,11 @@ from dsgen.seed import named_words
 from harness.worker.spec import StepTime
 
 # A thread that sleeps wakes up late, on a virtual machine by 0.14 ms as a rule, and by more than
-# 1 ms one time in a hundred: the last stretch before the deadline is spun.
+# 1 ms one time in a hundred: the last stretch before the deadline is spun, a part of the step
+# between two bounds.
 SPIN_NS = 2_000_000
+_LEAST_SPIN_NS: Final = 500_000
+_SPIN_PARTS: Final = 5
 # What a rehearsal may take: the first, when sleeping has emptied the caches, and those after it.
 _COLD_NS: Final = 200_000
 _WARM_NS: Final = 50_000
@@ -44,8 +47,8 @@ class Accelerator(Protocol):
         `batch` is what the workload's reader left of it, None where a rank has none.
 
         `rehearse` does what the caller does next, without its effects. An accelerator that spins
-        calls it again and again: code that has not run for a few milliseconds takes ten times as
-        long, and others would wait for it.
+        alone calls it again and again: code that has not run for a few milliseconds takes ten times
+        as long, and others would wait for it.
         """
 
 
@@ -56,14 +59,19 @@ class Emulated:
         step_time: the law of a step's time.
         seed: of the draws. All ranks draw the same, for the models describe synchronised steps.
         spin: burn a core just before the deadline, for those who have one to spare.
+        has_loaders: other threads of the process read meanwhile, and who spins keeps Python from
+            them: the least is spun, and rehearsed once.
 
     `spin_ns` is the time burnt.
     """
 
-    def __init__(self, *, step_time: StepTime, seed: int, spin: bool) -> None:
+    def __init__(
+        self, *, step_time: StepTime, seed: int, spin: bool, has_loaders: bool = False
+    ) -> None:
         self._step_time = step_time
         self._seed = seed
         self._spin = spin
+        self._has_loaders = has_loaders
         self.spin_ns = 0
 
     def declare(self, epoch: int, steps: int) -> list[int]:
@@ -85,7 +93,7 @@ class Emulated:
         """Wait until `declared_ns` after the batch was there."""
         deadline_ns = load_end_ns + declared_ns
         now_ns = time.monotonic_ns()
-        sleep_ns = deadline_ns - now_ns - (SPIN_NS if self._spin else 0)
+        sleep_ns = deadline_ns - now_ns - self._spin_of(declared_ns)
         if sleep_ns > 0:
             time.sleep(sleep_ns / 1e9)
             now_ns = time.monotonic_ns()
@@ -93,12 +101,22 @@ class Emulated:
         if self._spin:
             margin_ns = _COLD_NS
             while deadline_ns - now_ns > margin_ns:
+                before_ns = now_ns
                 rehearse()
-                now_ns, margin_ns = time.monotonic_ns(), _WARM_NS
+                now_ns = time.monotonic_ns()
+                margin_ns = max(_WARM_NS, 2 * (now_ns - before_ns))
+                if self._has_loaders:
+                    break
         while now_ns < deadline_ns:
             now_ns = time.monotonic_ns()
         self.spin_ns += now_ns - spun_from_ns
         return now_ns
+
+    def _spin_of(self, declared_ns: int) -> int:
+        if not self._spin:
+            return 0
+        most_ns = _LEAST_SPIN_NS if self._has_loaders else SPIN_NS
+        return min(most_ns, max(_LEAST_SPIN_NS, declared_ns // _SPIN_PARTS))
 
 
 def _uniform(word: int) -> float:

@@ -120,6 +120,7 @@ class Training:
         if self._job.spin:
             stay_on_core(self._rank)
         self._main.clock.open()
+        self._job.barrier.rehearse()  # makes a lock, before anything is measured
         checkpoint = self._job.checkpoint
         after_tests = checkpoint is not None and checkpoint.after_tests
         for epoch in range(1, spec.epochs + 1):
@@ -170,6 +171,7 @@ class Training:
             inferred=emulated and not self._spec.leaves_rows,
             bystanders=lambda: sum(other() for other in others),
             sources=self._sources,
+            spun_ns=lambda: self._accelerator.spin_ns + self._job.barrier.spin_ns,
         )
 
     def _workers(self) -> list[DataCalls]:

@@ -126,7 +126,13 @@ def _make_accelerator(job: Job, rank: int) -> tuple[Accelerator, TensorFlow | No
     spec = job.spec
     if spec.accelerator == "emulated":
         step_time = spec.step_time or StepTime(mean_s=0.0, sd_s=0.0)
-        return Emulated(step_time=step_time, seed=spec.seed, spin=job.spin), None
+        emulated = Emulated(
+            step_time=step_time,
+            seed=spec.seed,
+            spin=job.spin,
+            has_loaders=spec.loader_workers > 0,
+        )
+        return emulated, None
     gpu = gpu_numbers()[rank] if spec.gpus else None
     tensorflow = start_tensorflow(spec, gpu=gpu, threads=rank_threads(spec))
     return tensorflow, tensorflow

@@ -22,6 +22,7 @@ class Meter:
         bystanders: returns what threads that read no data were returned by reads so far; they are
             there before a window opens, and when it has closed.
         sources: which count for all ranks; None where another rank looks at them.
+        spun_ns: returns what this process burnt so far while it waited, which is no work.
     """
 
     def __init__(
@@ -31,12 +32,14 @@ class Meter:
         inferred: bool = False,
         bystanders: Callable[[], int] = lambda: 0,
         sources: Sources | None = None,
+        spun_ns: Callable[[], int] = lambda: 0,
     ) -> None:
         self._calls = calls
         self._inferred = inferred
         self._bystanders = bystanders
         self._bystanders_bytes = 0
         self._sources = sources
+        self._spun_ns = spun_ns
         self.counts: list[SourceCount] = []
         self._counters = IoCounters()
         self._opened: IoSnapshot | None = None
@@ -51,7 +54,7 @@ class Meter:
             self._sources.open()
         self._bystanders_bytes = self._bystanders()
         self._first_rows = [calls.row_count for calls in self._calls]
-        self._cpu_ns = time.process_time_ns()
+        self._cpu_ns = self._worked_ns()
         self._opened = self._counters.snapshot()
         self._other_bytes = self._clock_bytes()
 
@@ -63,7 +66,8 @@ class Meter:
             raise RuntimeError("close without open")
         other_bytes = self._clock_bytes() - self._other_bytes
         closed = self._counters.snapshot()
-        cpu_ns = time.process_time_ns() - self._cpu_ns
+        # Who loses its core while it burns it has burnt less.
+        cpu_ns = max(0, self._worked_ns() - self._cpu_ns)
         other_bytes += self._bystanders() - self._bystanders_bytes
         if self._sources is not None:
             self.counts += self._sources.close(epoch=epoch, phase=phase, start_ns=start_ns)
@@ -89,6 +93,9 @@ class Meter:
         )
         window: np.void = row[0]
         return window
+
+    def _worked_ns(self) -> int:
+        return time.process_time_ns() - self._spun_ns()
 
     def _clock_bytes(self) -> int:
         return sum(calls.clock.read_bytes for calls in self._calls)
