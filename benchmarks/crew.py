@@ -25,7 +25,7 @@ from dsgen.write import generate
 from harness.config import build_config
 from harness.document import find_builtin, read_document
 from harness.training import worker_spec
-from harness.worker.accelerators.emulated import SPIN_NS
+from harness.worker.accelerators.emulated import spin_of
 from harness.worker.host.cores import stay_on_core, usable_cores
 from harness.worker.ranks.comm import Turnstile
 from harness.worker.recording.clock import set_timer_slack
@@ -118,7 +118,7 @@ def bare_utilization(ranks: int, steps: int, step_ns: int) -> float:
         for step in range(steps + 1):
             if step:
                 deadline_ns = time.monotonic_ns() + step_ns
-                time.sleep(max(0, step_ns - SPIN_NS) / 1e9)
+                time.sleep(max(0, step_ns - spin_of(step_ns)) / 1e9)
                 while time.monotonic_ns() < deadline_ns:
                     pass
             counts[rank] = step + 1

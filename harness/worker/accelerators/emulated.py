@@ -93,7 +93,8 @@ class Emulated:
         """Wait until `declared_ns` after the batch was there."""
         deadline_ns = load_end_ns + declared_ns
         now_ns = time.monotonic_ns()
-        sleep_ns = deadline_ns - now_ns - self._spin_of(declared_ns)
+        spun_ns = spin_of(declared_ns, has_loaders=self._has_loaders) if self._spin else 0
+        sleep_ns = deadline_ns - now_ns - spun_ns
         if sleep_ns > 0:
             time.sleep(sleep_ns / 1e9)
             now_ns = time.monotonic_ns()
@@ -112,11 +113,11 @@ class Emulated:
         self.spin_ns += now_ns - spun_from_ns
         return now_ns
 
-    def _spin_of(self, declared_ns: int) -> int:
-        if not self._spin:
-            return 0
-        most_ns = _LEAST_SPIN_NS if self._has_loaders else SPIN_NS
-        return min(most_ns, max(_LEAST_SPIN_NS, declared_ns // _SPIN_PARTS))
+
+def spin_of(declared_ns: int, *, has_loaders: bool = False) -> int:
+    """Return how long before the deadline of a step sleeping ends, in ns, where it is spun."""
+    most_ns = _LEAST_SPIN_NS if has_loaders else SPIN_NS
+    return min(most_ns, max(_LEAST_SPIN_NS, declared_ns // _SPIN_PARTS))
 
 
 def _uniform(word: int) -> float:

@@ -241,17 +241,19 @@ class _Work:
         self.reader.end()
 
     def read(self, batch: Batch, index: int, *, slot: int) -> None:
-        calls, totals = self.calls, self.calls.totals
-        calls.step = batch.step
-        before = totals.wall_ns, totals.cpu_ns, totals.runqueue_ns, totals.read_bytes
+        self.calls.step = batch.step
+        before = self._sums()
         self.reader.read(batch, slot)
-        self._deliver(index, calls.mark(), before)
+        self._deliver(index, self.calls.mark(), before)
 
     def rehearse(self, index: int) -> None:
         """Deliver nothing, in a place that a batch is delivered to later."""
-        totals = self.calls.totals
-        before = totals.wall_ns, totals.cpu_ns, totals.runqueue_ns, totals.read_bytes
+        before = self._sums()
         self._deliver(index, self.calls.rehearse(), before)
+
+    def _sums(self) -> tuple[int, int, int, int]:
+        totals = self.calls.totals
+        return totals.wall_ns, totals.cpu_ns, totals.runqueue_ns, totals.read_bytes
 
     def _deliver(self, index: int, ready_ns: int, before: tuple[int, int, int, int]) -> None:
         totals = self.calls.totals
