@@ -94,6 +94,9 @@ def _facts(result: Result) -> Iterator[tuple[str, str]]:
     yield "client memory", result.client
     yield "steps of an epoch", _word(result.coverage.steps_per_epoch)
     yield "seed of the order", _word(order_seed(result))
+    # Who spins wakes up on time: an accelerator that sleeps has longer steps than were declared.
+    spin = result.worker.get("spin")
+    yield "waits were spun", _word(spin.get("used") if isinstance(spin, Mapping) else None)
     for part in ("dataset", "accelerators", "config", "engine", "target", "system"):
         # An option without a value is switched off; any other fact without one is unknown.
         null = "none" if part == "config" else UNKNOWN

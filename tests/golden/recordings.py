@@ -95,7 +95,7 @@ def record(plan: Plan) -> Recording:
         mean_sample_bytes=plan.bytes_per_step / plan.batch_size,
         evictions=plan.evictions,
         machine=tuple(_machine(plan, epoch) for epoch in range(1, len(plan.loads_ns) + 1)),
-        other={"cores": 8, "spin": True, "ranks": [{"rank": r} for r in range(ranks)]},
+        other={"cores": 8, "spin": {"used": True}, "ranks": [{"rank": r} for r in range(ranks)]},
     )
     return Recording(
         steps=tuple(np.array(own, STEP) for own in steps),

@@ -299,6 +299,16 @@ def test_seeds_of_the_order_are_told_where_the_sides_differ():
     assert (told.fact, told.forbids) == ("seed of the order", False)
 
 
+def test_waits_that_were_spun_on_one_side_only_are_told():
+    def run(used):
+        return msgspec.structs.replace(result(), worker={"spin": {"used": used}})
+
+    (told,) = differing_facts([run(True)], [run(False)])
+    assert (told.fact, told.forbids) == ("waits were spun", False)
+    assert (told.a, told.b) == (["true"], ["false"])
+    assert differing_facts([run(True)], [run(True)]) == []
+
+
 def test_an_option_that_nobody_thought_of_forbids():
     told = differing_facts([result(config={"new": 1})], [result(config={"new": 2})])
     assert [(one.fact, one.forbids) for one in told] == [("config.new", True)]
