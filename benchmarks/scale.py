@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from dsgen.size import format_size, parse_size
 
 # The original's preprocessed volumes have about 150 MB a pair; these have 1.1 kB.
 _SHAPE = (1, 4, 8, 5)
-_REST_S = 20.0
+_REST_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,44 +62,50 @@ def scaled(name: str, source: Path, output: Path, size_bytes: int, processes: in
 def against_cp(directory: Path, name: str, size_bytes: int, processes: int, runs: int) -> Copied:
     """Scale half of the bytes to all of them, and let cp make the same files; flushed, both.
 
-    cp has the files of the scaled data set to copy, from the page cache as the input is.
+    cp has the files of a scaled data set to copy, from the page cache as the input is. What a
+    device was given before decides on its rate, for longer than a rest: each run is two of ours
+    and two of cp, so that either comes once after itself and once after the other.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    source, output, copied = directory / "input", directory / "output", directory / "copied"
+    source, model, written = directory / "input", directory / "model", directory / "written"
     generate.kept(source, name, size_bytes // 2, processes)
     for own in OWN_NAMES:
         (source / own).unlink(missing_ok=True)
+    scaled(name, source, model, size_bytes, processes)
+    manifest = read_manifest(model)
+    total_bytes = manifest.data_bytes + manifest.sidecar_bytes
+    paths = [model / file.path for file in manifest.files]
+    _copied(paths, written)
     ratios, rates = [], []
-    for run in range(runs + 1):
-        # Who writes after cp has written is slow, even after a rest: both come after one of ours.
-        _make_way(output)
-        scaled(name, source, output, size_bytes, processes)
-        _make_way(output)
-        ours_s = scaled(name, source, output, size_bytes, processes)
-        manifest = read_manifest(output)
-        total_bytes = manifest.data_bytes + manifest.sidecar_bytes
-        for file in manifest.files:  # direct writing left them out of the page cache
-            (output / file.path).read_bytes()
-        _make_way(copied)
-        copied.mkdir()
-        start = time.monotonic()
-        paths = [str(output / file.path) for file in manifest.files]
-        subprocess.run(["cp", *paths, str(copied)], check=True)
-        subprocess.run(["sync", "-f", str(copied)], check=True)
-        cp_s = time.monotonic() - start
-        if run:
-            ratios.append(cp_s / ours_s)
-            rates.append(total_bytes / ours_s)
-    for each in (source, output, copied):
+    for _run in range(runs):
+        ours_s = 0.0
+        for _turn in range(2):
+            _make_way(written)
+            ours_s += scaled(name, source, written, size_bytes, processes)
+        cp_s = _copied(paths, written) + _copied(paths, written)
+        ratios.append(cp_s / ours_s)
+        rates.append(2 * total_bytes / ours_s)
+    for each in (source, model, written):
         shutil.rmtree(each)
     return Copied(name=name, ratios=ratios, bytes_per_s=rates)
+
+
+def _copied(paths: Sequence[Path], directory: Path) -> float:
+    """Return the seconds that cp takes for files that the page cache holds, and the flush."""
+    for path in paths:  # direct writing left them out of it
+        path.read_bytes()
+    _make_way(directory)
+    directory.mkdir()
+    start = time.monotonic()
+    subprocess.run(["cp", *map(str, paths), str(directory)], check=True)
+    subprocess.run(["sync", "-f", str(directory)], check=True)
+    return time.monotonic() - start
 
 
 def _make_way(directory: Path) -> None:
     """Remove what a run before left, and give the device a rest.
 
-    A device that has had a rest, and has nothing to discard, takes more for a while: both ways
-    shall find it as the other does.
+    A device that has nothing left to discard takes more: both ways shall find it as the other does.
     """
     if directory.exists():
         shutil.rmtree(directory)
