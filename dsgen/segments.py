@@ -16,10 +16,13 @@ from dsgen.workloads import Blocks
 
 Task = tuple[int, int]  # file and segment
 
-# Small segments go to a process, and to the device, together: what a message and a flush cost is
-# many times what their bytes do. So many are written again after an interruption, at most.
+# Segments go to a process, and to the device, together: what a message and a flush cost is many
+# times what the bytes of small ones do, and a flush of each large one leaves the device idle. So
+# many are written again after an interruption, at most: a part of what each process gets.
 _BATCH_SEGMENTS: Final = 64
-_BATCH_BYTES: Final = 2**20
+_LEAST_BYTES: Final = 2**20
+_MOST_BYTES: Final = 2**27
+_BATCHES_A_PROCESS: Final = 8
 
 
 def write_segments(
@@ -59,7 +62,9 @@ def write_segments(
     done_bytes, peak_bytes = total_bytes - todo_bytes, 0
     for phase in _phases(layout, tasks):
         # Processes are forked for each phase, and so know all digests of the one before.
-        for batch, process_peak_bytes in run_parallel(_batches(layout, phase), work, processes):
+        for batch, process_peak_bytes in run_parallel(
+            _batches(layout, phase, processes), work, processes
+        ):
             peak_bytes = max(peak_bytes, process_peak_bytes)
             for written in batch:
                 yield written
@@ -75,13 +80,16 @@ def _phases(layout: Layout, tasks: list[Task]) -> Iterator[list[Task]]:
         yield [task for task in tasks if (task[1] in layout.files[task[0]].closing) == closing]
 
 
-def _batches(layout: Layout, tasks: list[Task]) -> Iterator[list[Task]]:
+def _batches(layout: Layout, tasks: list[Task], processes: int) -> Iterator[list[Task]]:
     """Yield the tasks in lists of at most so many segments and bytes, or of one segment."""
+    total_bytes = sum(layout.files[file].segment(segment).bytes for file, segment in tasks)
+    most_bytes = total_bytes // (processes * _BATCHES_A_PROCESS)
+    most_bytes = min(max(most_bytes, _LEAST_BYTES), _MOST_BYTES)
     batch: list[Task] = []
     batch_bytes = 0
     for file, segment in tasks:
         segment_bytes = layout.files[file].segment(segment).bytes
-        if batch and (len(batch) == _BATCH_SEGMENTS or batch_bytes + segment_bytes > _BATCH_BYTES):
+        if batch and (len(batch) == _BATCH_SEGMENTS or batch_bytes + segment_bytes > most_bytes):
             yield batch
             batch, batch_bytes = [], 0
         batch.append((file, segment))

@@ -43,19 +43,24 @@ class SegmentSink:
         self._buffers = [
             np.frombuffer(mmap.mmap(-1, _BUFFER_BYTES), dtype=np.uint8) for _ in range(_BUFFERS)
         ]
+        self._turn = 0  # the buffer that fills next
         self._threads = ThreadPoolExecutor(_WRITES, thread_name_prefix="write")
+        self._pending: deque[tuple[Path, Future[None]]] = deque()
         self._written: list[tuple[Path, int]] = []  # and not flushed yet
 
     def write(self, path: Path, file: int, segment: Segment, blocks: Blocks) -> Written:
         """Write the blocks of one segment into its range of `path`; `flush` comes after it.
+
+        The last buffers are under way still when it returns, so that the next segment, if there is
+        one before the flush, finds the device busy.
 
         Raises:
             PathError: no space, no right, or an error of the device.
         """
         with writing(path):
             descriptor = _open(path, direct=_fills_blocks(segment))
-            self._written.append((path, descriptor))
-            return self._write(descriptor, file, segment, blocks)
+        self._written.append((path, descriptor))
+        return self._write(path, descriptor, file, segment, blocks)
 
     def flush(self) -> None:
         """Wait until all that was written since the last time is on the device.
@@ -63,6 +68,7 @@ class SegmentSink:
         Raises:
             PathError: no space, or an error of the device.
         """
+        self._settle(left=0)
         if len(self._written) > 1:
             for _, descriptor in self._written:
                 start_writeback(descriptor)
@@ -74,6 +80,7 @@ class SegmentSink:
 
     def _write(
         self,
+        path: Path,
         descriptor: int,
         file: int,
         segment: Segment,
@@ -81,31 +88,38 @@ class SegmentSink:
     ) -> Written:
         digests: list[int | None] = []
         measured = _Measured(segment.index)
-        pending: deque[Future[None]] = deque()
         offset = segment.offset_bytes
-        for chunk in _regrouped(_noting(blocks, digests), self._buffers):
+        for chunk in _regrouped(_noting(blocks, digests), self._buffers, self._turn):
             measured.add(chunk)
-            if chunk.size == segment.bytes:  # no other buffer fills meanwhile
-                _write_all(descriptor, chunk, offset)
+            if chunk.size == segment.bytes:  # small ones come many to a flush, a thread costs more
+                with writing(path):
+                    _write_all(descriptor, chunk, offset)
             else:
-                pending.append(self._threads.submit(_write_all, descriptor, chunk, offset))
+                write = self._threads.submit(_write_all, descriptor, chunk, offset)
+                self._pending.append((path, write))
+                self._turn = (self._turn + 1) % _BUFFERS
             offset += chunk.size
             # All other buffers may be under way, the one that fills next may not.
-            while len(pending) >= _BUFFERS:
-                pending.popleft().result()
-        for write in pending:
-            write.result()
+            self._settle(left=_BUFFERS - 1)
         written_bytes = offset - segment.offset_bytes
         if written_bytes != segment.bytes:
             raise AssertionError(f"{written_bytes} bytes for a segment of {segment.bytes}")
         return measured.written(file, segment, digests[0])
+
+    def _settle(self, *, left: int) -> None:
+        """Wait until so many writes at most are under way."""
+        while len(self._pending) > left:
+            path, write = self._pending.popleft()
+            with writing(path):
+                write.result()
 
 
 def measure(file: int, segment: Segment, blocks: Blocks) -> Written:
     """Return what is measured of a segment's bytes, without writing them."""
     digests: list[int | None] = []
     measured = _Measured(segment.index)
-    for chunk in _regrouped(_noting(blocks, digests), [np.empty(_BUFFER_BYTES, dtype=np.uint8)]):
+    buffers = [np.empty(_BUFFER_BYTES, dtype=np.uint8)]
+    for chunk in _regrouped(_noting(blocks, digests), buffers, 0):
         measured.add(chunk)
     return measured.written(file, segment, digests[0])
 
@@ -152,10 +166,10 @@ class _Measured:
 
 
 def _regrouped(
-    blocks: Iterable[NDArray[np.uint8]], buffers: Sequence[NDArray[np.uint8]]
+    blocks: Iterable[NDArray[np.uint8]], buffers: Sequence[NDArray[np.uint8]], turn: int
 ) -> Iterator[NDArray[np.uint8]]:
-    """Regroup blocks of any size into full buffers, which are used in turn."""
-    turn, filled = 0, 0
+    """Regroup blocks of any size into full buffers, which are used in turn from `turn` on."""
+    filled = 0
     for block in blocks:
         start = 0
         while start < block.size:

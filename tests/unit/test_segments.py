@@ -1,13 +1,23 @@
 """Segments on their way to the device: small ones together, none told of before it is there."""
 
+import errno
+import os
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dsgen.content import Drawn
+from dsgen.errors import PathError
 from dsgen.layout import SEGMENT_BYTES, Layout, Parameters, PlannedFile, even_starts
-from dsgen.segments import _BATCH_BYTES, _BATCH_SEGMENTS, _batches, write_segments
+from dsgen.segments import (
+    _BATCH_SEGMENTS,
+    _LEAST_BYTES,
+    _MOST_BYTES,
+    _batches,
+    write_segments,
+)
 from dsgen.sink import SegmentSink
 
 PARAMETERS = Parameters(
@@ -70,19 +80,22 @@ class Zeros(Drawn):
 
 
 @pytest.mark.parametrize(
-    ("sizes", "together"),
+    ("sizes", "processes", "together"),
     [
-        ([], []),
-        ([0], [1]),
-        ([1000] * (2 * _BATCH_SEGMENTS + 1), [_BATCH_SEGMENTS, _BATCH_SEGMENTS, 1]),
-        ([_BATCH_BYTES // 2, _BATCH_BYTES // 2, 1], [2, 1]),
-        ([1, _BATCH_BYTES, 1, 1], [1, 1, 2]),
-        ([2 * SEGMENT_BYTES + 1], [1, 1, 1]),
+        ([], 1, []),
+        ([0], 1, [1]),
+        ([1000] * (2 * _BATCH_SEGMENTS + 1), 1, [_BATCH_SEGMENTS, _BATCH_SEGMENTS, 1]),
+        ([_LEAST_BYTES // 2, _LEAST_BYTES // 2, 1], 1, [2, 1]),
+        ([1, _LEAST_BYTES, 1, 1], 1, [1, 1, 2]),
+        ([2 * SEGMENT_BYTES + 1], 1, [1, 1, 1]),
+        ([20 * SEGMENT_BYTES], 1, [2] * 10),
+        ([20 * SEGMENT_BYTES], 2, [1] * 20),
+        ([40 * SEGMENT_BYTES], 1, [_MOST_BYTES // SEGMENT_BYTES] * 20),
     ],
 )
-def test_small_segments_go_together_and_large_ones_alone(sizes, together):
+def test_segments_go_together_where_each_process_gets_many(sizes, processes, together):
     planned = layout(sizes)
-    batches = list(_batches(planned, tasks(planned)))
+    batches = list(_batches(planned, tasks(planned), processes))
     assert [len(batch) for batch in batches] == together
     assert [task for batch in batches for task in batch] == tasks(planned)
 
@@ -119,6 +132,48 @@ def test_writing_one_after_the_other_keeps_no_file_open(tmp_path):
     sink.flush()
     assert open_files() == before
     assert [(tmp_path / file.path).stat().st_size for file in planned.files] == [1000, 5_000_000, 0]
+
+
+def test_a_write_that_fails_late_names_its_own_file(tmp_path, monkeypatch):
+    planned = layout([9_000_000, 9_000_000])
+    of_second = threading.Event()
+
+    def write_all(descriptor, *_):
+        if Path(f"/proc/self/fd/{descriptor}").readlink().name == "file-0":
+            assert of_second.wait(10)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def write(file):
+        def blocks():
+            if file.index:
+                of_second.set()
+            yield from Zeros().blocks(planned, file, 0, {})
+
+        sink.write(tmp_path / file.path, file.index, file.segment(0), blocks())
+
+    monkeypatch.setattr("dsgen.sink._write_all", write_all)
+    sink = SegmentSink()
+    write(planned.files[0])
+    with pytest.raises(PathError) as caught:
+        write(planned.files[1])
+    assert caught.value.where == str(tmp_path / "file-0")
+
+
+def test_segments_one_after_the_other_have_their_own_bytes(tmp_path):
+    sizes = [9_000_000, 100, 5_000_000, 4_194_304, 4_096, 13_000_001]
+    planned = layout(sizes)
+    sink, wanted = SegmentSink(), []
+    for file in planned.files:
+        data = np.random.Generator(np.random.PCG64(file.index)).bytes(file.bytes)
+        sink.write(
+            tmp_path / file.path,
+            file.index,
+            file.segment(0),
+            iter([np.frombuffer(data, dtype=np.uint8)]),
+        )
+        wanted.append(data)
+    sink.flush()
+    assert [(tmp_path / file.path).read_bytes() for file in planned.files] == wanted
 
 
 def open_files():
