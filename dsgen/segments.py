@@ -20,8 +20,8 @@ Task = tuple[int, int]  # file and segment
 # times what the bytes of small ones do, and a flush of each large one leaves the device idle. So
 # many are written again after an interruption, at most: a part of what each process gets.
 _BATCH_SEGMENTS: Final = 64
-_LEAST_BYTES: Final = 2**20
-_MOST_BYTES: Final = 2**27
+_LEAST_BATCH_BYTES: Final = 2**20
+_MOST_BATCH_BYTES: Final = 2**27
 _BATCHES_A_PROCESS: Final = 8
 
 
@@ -57,7 +57,7 @@ def write_segments(
         sinks[0].flush()
         return written, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
-    todo_bytes = sum(layout.files[file].segment(segment).bytes for file, segment in tasks)
+    todo_bytes = _bytes_of(layout, tasks)
     total_bytes = sum(file.bytes for file in layout.files)
     done_bytes, peak_bytes = total_bytes - todo_bytes, 0
     for phase in _phases(layout, tasks):
@@ -82,9 +82,8 @@ def _phases(layout: Layout, tasks: list[Task]) -> Iterator[list[Task]]:
 
 def _batches(layout: Layout, tasks: list[Task], processes: int) -> Iterator[list[Task]]:
     """Yield the tasks in lists of at most so many segments and bytes, or of one segment."""
-    total_bytes = sum(layout.files[file].segment(segment).bytes for file, segment in tasks)
-    most_bytes = total_bytes // (processes * _BATCHES_A_PROCESS)
-    most_bytes = min(max(most_bytes, _LEAST_BYTES), _MOST_BYTES)
+    most_bytes = _bytes_of(layout, tasks) // (processes * _BATCHES_A_PROCESS)
+    most_bytes = min(max(most_bytes, _LEAST_BATCH_BYTES), _MOST_BATCH_BYTES)
     batch: list[Task] = []
     batch_bytes = 0
     for file, segment in tasks:
@@ -96,6 +95,10 @@ def _batches(layout: Layout, tasks: list[Task], processes: int) -> Iterator[list
         batch_bytes += segment_bytes
     if batch:
         yield batch
+
+
+def _bytes_of(layout: Layout, tasks: list[Task]) -> int:
+    return sum(layout.files[file].segment(segment).bytes for file, segment in tasks)
 
 
 def blocks_of(

@@ -14,9 +14,9 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-HEADER_BYTES: Final = 12
+_HEADER: Final = struct.Struct("<QI")  # length, and its masked CRC
+HEADER_BYTES: Final = _HEADER.size
 FOOTER_BYTES: Final = 4
-_HEADER: Final = struct.Struct("<QI")
 
 _MASK_DELTA: Final = 0xA282EAD8
 # Tags of length-delimited protobuf fields.
@@ -247,7 +247,7 @@ class RecordCounter:
                 what = f"the record at byte {self._next:,} ends at {following:,}"
                 raise ValueError(f"truncated: {what}")
             self._next = following
-            self._crcs[length] = int.from_bytes(header[8:], "little")
+            _, self._crcs[length] = _HEADER.unpack(header)
 
     def _passes_known(self, at: int, data: memoryview) -> int:
         """Pass over records of lengths that came before, and return how many.

@@ -1,20 +1,22 @@
-"""Segments on their way to the device: small ones together, none told of before it is there."""
+"""Segments on their way to the device: several together, none told of before it is there."""
 
 import errno
 import os
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from dsgen import sink as sink_module
 from dsgen.content import Drawn
 from dsgen.errors import PathError
 from dsgen.layout import SEGMENT_BYTES, Layout, Parameters, PlannedFile, even_starts
 from dsgen.segments import (
     _BATCH_SEGMENTS,
-    _LEAST_BYTES,
-    _MOST_BYTES,
+    _LEAST_BATCH_BYTES,
+    _MOST_BATCH_BYTES,
     _batches,
     write_segments,
 )
@@ -85,12 +87,12 @@ class Zeros(Drawn):
         ([], 1, []),
         ([0], 1, [1]),
         ([1000] * (2 * _BATCH_SEGMENTS + 1), 1, [_BATCH_SEGMENTS, _BATCH_SEGMENTS, 1]),
-        ([_LEAST_BYTES // 2, _LEAST_BYTES // 2, 1], 1, [2, 1]),
-        ([1, _LEAST_BYTES, 1, 1], 1, [1, 1, 2]),
+        ([_LEAST_BATCH_BYTES // 2, _LEAST_BATCH_BYTES // 2, 1], 1, [2, 1]),
+        ([1, _LEAST_BATCH_BYTES, 1, 1], 1, [1, 1, 2]),
         ([2 * SEGMENT_BYTES + 1], 1, [1, 1, 1]),
         ([20 * SEGMENT_BYTES], 1, [2] * 10),
         ([20 * SEGMENT_BYTES], 2, [1] * 20),
-        ([40 * SEGMENT_BYTES], 1, [_MOST_BYTES // SEGMENT_BYTES] * 20),
+        ([40 * SEGMENT_BYTES], 1, [_MOST_BATCH_BYTES // SEGMENT_BYTES] * 20),
     ],
 )
 def test_segments_go_together_where_each_process_gets_many(sizes, processes, together):
@@ -151,7 +153,7 @@ def test_a_write_that_fails_late_names_its_own_file(tmp_path, monkeypatch):
 
         sink.write(tmp_path / file.path, file.index, file.segment(0), blocks())
 
-    monkeypatch.setattr("dsgen.sink._write_all", write_all)
+    monkeypatch.setattr(sink_module, "_write_all", write_all)
     sink = SegmentSink()
     write(planned.files[0])
     with pytest.raises(PathError) as caught:
@@ -159,7 +161,13 @@ def test_a_write_that_fails_late_names_its_own_file(tmp_path, monkeypatch):
     assert caught.value.where == str(tmp_path / "file-0")
 
 
-def test_segments_one_after_the_other_have_their_own_bytes(tmp_path):
+def test_segments_one_after_the_other_have_their_own_bytes(tmp_path, monkeypatch):
+    def write_late(*words):
+        time.sleep(0.05)
+        write_all(*words)
+
+    write_all = sink_module._write_all
+    monkeypatch.setattr(sink_module, "_write_all", write_late)
     sizes = [9_000_000, 100, 5_000_000, 4_194_304, 4_096, 13_000_001]
     planned = layout(sizes)
     sink, wanted = SegmentSink(), []
