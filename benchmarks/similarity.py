@@ -95,11 +95,16 @@ def control_shapes(law: str, seed: int) -> Iterator[tuple[int, int, int]]:
         yield max(1, int(max(size_bytes, _LEAST_BYTES) - 2 * HEADER_BYTES) // 5), 1, 1
 
 
+def drawn_cases(seed: int) -> list[Case]:
+    """Return all cases of the original in an order of the seed."""
+    places = permutation(named_words("imseg-drawn", seed), len(originals()))
+    return [originals()[place] for place in places]
+
+
 def law_cases(law: str, seed: int) -> Iterator[Case]:
     """Yield the endless cases of a data set's law, of a control, or the original's in any order."""
     if law == _DRAWN:
-        words = named_words("imseg-drawn", seed)
-        yield from (originals()[place] for place in permutation(words, len(originals())))
+        yield from drawn_cases(seed)
         return
     if law not in ("lognormal", "normal", "constant"):
         yield from cases(law, seed)

@@ -75,9 +75,14 @@ def write_segments(
 
 
 def _phases(layout: Layout, tasks: list[Task]) -> Iterator[list[Task]]:
-    """Yield the tasks in two lists, the second with the closing segments."""
+    """Yield the tasks in two lists, the second with the closing segments.
+
+    Files with such segments come first. Among copies they are the ones that are made, which takes
+    the processor: at the end the device would wait for them.
+    """
+    made_first = sorted(tasks, key=lambda task: not layout.files[task[0]].closing)
     for closing in (False, True):
-        yield [task for task in tasks if (task[1] in layout.files[task[0]].closing) == closing]
+        yield [task for task in made_first if (task[1] in layout.files[task[0]].closing) == closing]
 
 
 def _batches(layout: Layout, tasks: list[Task], processes: int) -> Iterator[list[Task]]:

@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, BinaryIO, Final
 
 import numpy as np
 from isal import isal_zlib
@@ -20,6 +20,7 @@ from dsgen.errors import DataSetError
 from dsgen.layout import Compression, Parameters, PlannedFile, even_starts
 from dsgen.npy import MALFORMED, read_npy_header
 from dsgen.source import MadeDay, Source, SourceFile, listed, unchanged, unreadable
+from dsgen.unzip import open_member
 from dsgen.workloads.dlrm_npz import structure
 from dsgen.workloads.dlrm_npz_parts import ARRAYS, Part, split, with_headers
 from dsgen.workloads.dlrm_shuffle import orders, part_at, shuffled
@@ -188,14 +189,16 @@ def parts_of(day: MadeDay, compression: Compression) -> tuple[Part, ...]:
 
 
 @contextmanager
-def opened(root: Path, file: SourceFile) -> Iterator[list[IO[bytes]]]:
+def opened(root: Path, file: SourceFile) -> Iterator[list[BinaryIO]]:
     """Open the three arrays of a day, each at its rows."""
     path = root / file.path
     with unchanged(root, file) as descriptor, ExitStack() as stack:
         try:
             stream = stack.enter_context(open(descriptor, "rb", closefd=False))
             archive = stack.enter_context(zipfile.ZipFile(stream))
-            members = [stack.enter_context(archive.open(f"{one.name}.npy")) for one in ARRAYS]
+            members = [
+                stack.enter_context(open_member(archive, f"{one.name}.npy")) for one in ARRAYS
+            ]
             for member in members:
                 _shape(member)
             yield members

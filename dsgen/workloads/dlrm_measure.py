@@ -1,7 +1,7 @@
 """dlrm npz: how long the days become that are made again, measured while the layout is planned."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Final
 
@@ -94,7 +94,7 @@ def _new_days(
 
 
 def _measured(
-    members: list[IO[bytes]],
+    members: Sequence[IO[bytes]],
     of: SourceFile,
     source: Source,
     size_bytes: int,

@@ -2,13 +2,17 @@
 
 import os
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
+
+from docker.client import DockerClient
 
 from harness.engine import Job, Mount
 from harness.engine.arguments import container_arguments
 from harness.engine.build import build, image_id_of
 from harness.engine.daemon import labels
 from harness.engine.images import content_hash, transport_arguments
+from harness.trace.calls import Trace
 from harness.trace.strace import OPTIONS, parse
 
 READERS = Path(__file__).parents[1] / "reference"
@@ -16,7 +20,7 @@ DOCKERFILE = Path(__file__).with_name("traced.Dockerfile")
 TIME_LIMIT_S = 300
 
 
-def traced_image(client, base_id, packages):
+def traced_image(client: DockerClient, base_id: str, packages: str) -> str:
     """Return the tag of `base_id` with these packages of Debian, built unless it is there."""
     files = {DOCKERFILE.name: DOCKERFILE.read_bytes()}
     arguments = {"BASE": base_id, "PACKAGES": packages}
@@ -34,7 +38,15 @@ def traced_image(client, base_id, packages):
     return tag
 
 
-def run_traced(client, image, command, *, directory, run_id):
+def run_traced(
+    client: DockerClient,
+    image: str,
+    command: Sequence[object],
+    *,
+    directory: Path,
+    run_id: str,
+    limit_s: float = TIME_LIMIT_S,
+) -> Trace:
     """Run `command` in a container that may write below `directory`; return its Trace."""
     name = f"feedrate-traced-{secrets.token_hex(4)}"
     log = directory / f"{name}.log"
@@ -52,7 +64,7 @@ def run_traced(client, image, command, *, directory, run_id):
     )
     try:
         container.start()
-        ended = container.wait(timeout=TIME_LIMIT_S)["StatusCode"]
+        ended = container.wait(timeout=limit_s)["StatusCode"]
         output = container.logs().decode()
         assert ended == 0, output
     finally:

@@ -4,6 +4,7 @@ import errno
 import os
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from dsgen.segments import (
     _LEAST_BATCH_BYTES,
     _MOST_BATCH_BYTES,
     _batches,
+    _phases,
     write_segments,
 )
 from dsgen.sink import SegmentSink
@@ -100,6 +102,13 @@ def test_segments_go_together_where_each_process_gets_many(sizes, processes, tog
     batches = list(_batches(planned, tasks(planned), processes))
     assert [len(batch) for batch in batches] == together
     assert [task for batch in batches for task in batch] == tasks(planned)
+
+
+def test_files_that_are_made_go_before_those_that_are_copied():
+    planned = layout([3 * SEGMENT_BYTES, 2 * SEGMENT_BYTES])
+    copied, made = planned.files
+    planned = replace(planned, files=(copied, replace(made, closing=frozenset({0}))))
+    assert list(_phases(planned, tasks(planned))) == [[(1, 1), (0, 0), (0, 1), (0, 2)], [(1, 0)]]
 
 
 @pytest.mark.parametrize("processes", [1, 3])
