@@ -46,9 +46,7 @@ def masked(crcs: NDArray[np.uint32]) -> NDArray[np.uint32]:
 
 def frame_header(data_bytes: int) -> bytes:
     """Return the 12 bytes before the data of a record."""
-    length = data_bytes.to_bytes(8, "little")
-    crc = masked(np.array([google_crc32c.value(length)], dtype=np.uint32))
-    return length + crc.astype("<u4").tobytes()
+    return _HEADER.pack(data_bytes, _masked_crc(data_bytes.to_bytes(8, "little")))
 
 
 def varint(value: int) -> bytes:
@@ -108,9 +106,8 @@ def header_length(header: bytes) -> int | None:
     """Return the length that a header tells, or None where these 12 bytes are no header."""
     if len(header) < HEADER_BYTES:
         return None
-    if _masked_crc(header[:8]) != int.from_bytes(header[8:12], "little"):
-        return None
-    return int.from_bytes(header[:8], "little")
+    length, crc = _HEADER.unpack_from(header)
+    return int(length) if _masked_crc(header[:8]) == crc else None
 
 
 def count_records(descriptor: int, file_bytes: int, at_most: int | None = None) -> tuple[int, int]:
