@@ -106,9 +106,8 @@ def said(document: Similarity) -> list[str]:
         if (number := getattr(document, name)) is None:
             continue
         lines.append(f"{name:8}{number.statement}  ({MEANING[first]} / {MEANING[second]})")
-        times = number.time_withheld or "undefined"
-        shown = times if number.T is None else f"{number.T:.4f}"
-        lines.append(f"        T {shown}")
+        prefix = "" if number.T is not None else "T "
+        lines.append(f"        {prefix}{number.statement_time}")
         lowest = sorted(number.components.items(), key=lambda item: item[1])[:3]
         lines.append("        lowest " + ", ".join(f"{key} {value:.4f}" for key, value in lowest))
     control = document.negative_control

@@ -46,6 +46,7 @@ def _numbers(document: Similarity) -> list[dict[str, str]]:
                 "interval": _four(number.interval),
                 "T": _four(number.T),
                 "floor_T": _four(floor.T if floor else None),
+                "interval_T": _four(number.interval_time),
                 "pairs": f"{number.pairs} of {number.runs} runs each",
             }
         )

@@ -35,6 +35,7 @@ class Fidelity(Part, frozen=True, kw_only=True):
         pairs: how many pairs of runs the means are over.
         statement: what can be said.
         holds: score >= floor - interval; null where that is not known.
+        statement_time, holds_time: the same of T.
         time_withheld: why T is null, of the floor, too.
     """
 
@@ -48,6 +49,8 @@ class Fidelity(Part, frozen=True, kw_only=True):
     pairs: int
     statement: str
     holds: bool | None
+    statement_time: str
+    holds_time: bool | None
     time_withheld: str
 
 
@@ -76,18 +79,22 @@ def compare_runs(first: Sequence[Side], second: Sequence[Side]) -> Fidelity:
     total = mean_score(scores.values())
     floor = mean_score(floors.values()) if floors else None
     interval = jackknife(runs, scores, floors, "L")
-    statement, holds = _state(total, floor, interval)
+    interval_time = jackknife(runs, scores, floors, "T")
+    statement, holds = _state("L", total.L, floor.L if floor else None, interval)
+    said_time, holds_time = _state("T", total.T, floor.T if floor else None, interval_time)
     return Fidelity(
         L=total.L,
         T=total.T,
         components=total.components,
         floor=floor,
         interval=interval,
-        interval_time=jackknife(runs, scores, floors, "T"),
+        interval_time=interval_time,
         runs=runs,
         pairs=len(pairs),
         statement=statement,
         holds=holds,
+        statement_time=total.time_withheld or said_time,
+        holds_time=holds_time,
         time_withheld=total.time_withheld,
     )
 
@@ -173,14 +180,17 @@ def _check_comparable(scores: Sequence[Score]) -> None:
         raise ResultError(what, where="similarity", then=then)
 
 
-def _state(total: Score, floor: Score | None, interval: float | None) -> tuple[str, bool | None]:
-    if total.L is None:
+def _state(
+    name: str, value: float | None, floor: float | None, interval: float | None
+) -> tuple[str, bool | None]:
+    """Return what can be said of one of the two scores, and whether it is at its floor."""
+    if value is None:
         return "nothing to compare: no component is defined", None
-    if floor is None or floor.L is None:
-        return f"L {total.L:.4f}; one run of each has no floor to be held against", None
+    if floor is None:
+        return f"{name} {value:.4f}; one run of each has no floor to be held against", None
     if interval is None:
-        said = f"L {total.L:.4f}, floor {floor.L:.4f}; an interval takes {RUNS_FOR_INTERVAL} runs"
+        said = f"{name} {value:.4f}, floor {floor:.4f}; an interval takes {RUNS_FOR_INTERVAL} runs"
         return f"{said} of each", None
-    holds = floor.L - interval <= total.L
+    holds = floor - interval <= value
     place = "at the floor" if holds else "below the floor"
-    return f"L {total.L:.4f} is {place}: {floor.L:.4f} - {interval:.4f}", holds
+    return f"{name} {value:.4f} is {place}: {floor:.4f} - {interval:.4f}", holds

@@ -14,7 +14,7 @@ from harness.fidelity.run import CLASSES
 from harness.similarity.components import CALL_COMPONENTS, TIME_COMPONENTS
 from harness.similarity.document import CONTROL_BELOW
 from harness.worker.record import FileClass
-from tests.property.patterns import scaled_sizes, stream, volumes
+from tests.property.patterns import scaled_sizes, slowed, stream, volumes
 
 SIZES = [number * 300_000 for number in range(4, 20)]
 MEMORY = 10**12
@@ -84,6 +84,10 @@ def test_three_numbers_with_their_floor_interval_and_statement(runs, similarity,
         assert number["interval"] > 0
         assert number["pairs"] == 6
         assert number["holds"]
+        assert number["holds_time"]
+        assert number["interval_time"] > 0
+        assert number["statement_time"].startswith("T ")
+        assert number["statement_time"] in said
     assert document["floor"] == document["both"]["floor"]
     assert document["interval"] == document["both"]["interval"]
     assert "at the floor" in document["statement"]
@@ -107,6 +111,20 @@ def test_other_sizes_are_below_the_floor_and_the_exit_code_is_still_0(runs, simi
     assert document["reader"] is None
     assert document["holds"] is False
     assert "below the floor" in page
+
+
+def test_slower_calls_are_below_the_floor_of_times_alone(tmp_path, similarity):
+    words = []
+    for side, slower in (("original", 1), ("generated", 3)):
+        for seed in (1, 2, 3):
+            pattern = volumes(SIZES, seed=seed, ranks=2, batch_size=2)
+            words += [f"--{side}", str(write(tmp_path / f"{side}{seed}", slowed(pattern, slower)))]
+    _, document, _, said = similarity(*words)
+    assert document["holds"] is True
+    assert document["data"]["holds_time"] is False
+    assert "at the floor" in said
+    assert "T 0." in said
+    assert "is below the floor" in said
 
 
 @pytest.mark.parametrize(("seeds", "word"), [((1,), "no floor"), ((1, 2), "an interval takes 3")])
