@@ -1,15 +1,16 @@
 """imseg over the original's sizes and over generated ones, measured: L, and T within one regime.
 
-The original's stand-in is laid out once, whole. For each seed our ranks train over a `kits19` set
-and over as many cases of the stand-in, drawn by the seed, as the set has of each role: 16 GiB are
-less than the original, and two choices from it differ as two generated sets do. --reference lets a
-reference reader on torch read the drawn cases too, under strace, so that all three numbers are
-there. Recordings stay in --directory, data does not. Needs a Docker engine, and 55 GB of disk.
+The original's stand-in is laid out once, whole. For each seed our ranks train over the first cases
+of `kits19`, and over as many of the stand-in of each role, drawn by the seed: 16 GiB are less than
+the original, and two choices from it differ as two generated sets do. --reference lets a reference
+reader on torch read the drawn cases too, under strace, so that all three numbers are there.
+Recordings stay in --directory, data does not. Needs a Docker engine, and 55 GB of disk.
 
-Usage: python benchmarks/measured.py cold|warm [--reference] [--seeds 3] [--directory DIR]
+Usage: python benchmarks/measured.py cold|warm [--reference] [--seeds 4] [--directory DIR]
 """
 
 import argparse
+import itertools
 import os
 import secrets
 import shutil
@@ -22,7 +23,6 @@ from commands import harness
 from similarity import drawn_cases
 
 from dsgen.manifest import MANIFEST_NAME
-from dsgen.size import parse_size
 from dsgen.workloads.imseg import Case, cases, pair
 from harness.engine.base_image import ensure_base_image
 from harness.engine.client import connect
@@ -34,43 +34,42 @@ _REFERENCE_LIMIT_S = 900
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Regime:
-    """What is trained: of this size, by these ranks, with this cache and memory."""
+    """What is trained: so many cases, by these ranks, with this cache and memory."""
 
-    size: str
+    cases: int
     ranks: int
     batch_size: int
     cache: str
     memory: str
 
-    def train(self, verb: str, data: Path, results: Path, seed: int, *words: object) -> Path:
+    def train(self, data: Path, results: Path, seed: int) -> Path:
         """Train over `data`, and return the directory of the result."""
         done = harness(
-            *(verb, "imseg", "--data", data, "--results", results, "--seed", seed),
+            *("train", "imseg", "--data", data, "--results", results, "--seed", seed),
             *("--accelerators", self.ranks, "--batch-size", self.batch_size),
             *("--epochs", _EPOCHS, "--eval-from", _EPOCHS, "--loader-workers", 0),
             *("--cache", self.cache, "--memory", self.memory, "--profile", "v100"),
             *("--ceiling", "false", "--checkpoint", "none", "--engine", "docker"),
-            *words,
         )
         return Path(checked(done).splitlines()[-1]).parent
 
 
-# Of 16 GiB half stays in memory beside what eight ranks need; of 8 GB all does.
+# As many cases as 16 GiB of the original are, of which half stay in memory beside what eight ranks
+# need; and as 8 GB are, of which all do.
 REGIMES = {
-    "cold": Regime(size="16GiB", ranks=8, batch_size=4, cache="cold", memory="10GB"),
-    "warm": Regime(size="8GB", ranks=2, batch_size=2, cache="warm", memory="none"),
+    "cold": Regime(cases=123, ranks=8, batch_size=4, cache="cold", memory="10GB"),
+    "warm": Regime(cases=55, ranks=2, batch_size=2, cache="warm", memory="none"),
 }
 
 
-def drawn(size: str, seed: int) -> list[Case]:
-    """Return cases of the original: as many of each role as a set of `kits19` of this size has."""
-    left: Counter[str] = Counter()
-    size_bytes = parse_size(size)
-    for case in cases("kits19", seed):
-        left[case.role] += 1
-        size_bytes -= sum(file.bytes for file in pair(case, first_index=0))
-        if size_bytes <= 0:
-            break
+def bytes_of(found: list[Case]) -> int:
+    """Return what the files of these cases have."""
+    return sum(file.bytes for case in found for file in pair(case, first_index=0))
+
+
+def drawn(like: list[Case], seed: int) -> list[Case]:
+    """Return cases of the original: as many of each role as these are."""
+    left = Counter(case.role for case in like)
     found = []
     for case in drawn_cases(seed):
         if left[case.role]:
@@ -133,34 +132,36 @@ def main() -> None:
     )
     parser.add_argument("regime", choices=REGIMES)
     parser.add_argument("--reference", action="store_true")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--directory", type=Path, default=Path("data/benchmark-measured"))
     options = parser.parse_args()
     directory, regime = options.directory.absolute(), REGIMES[options.regime]
-    originals, generated, cases_ = (directory / name for name in ("originals", "data", "drawn"))
-    checked(harness("originals", "imseg", "--data", originals))
-    (manifest,) = originals.rglob(MANIFEST_NAME)
-    runs: dict[str, list[Path]] = {"original": [], "generated": [], "reference": []}
+    if directory.exists():
+        raise SystemExit(f"{directory} is of a run before; remove it, or name another --directory")
+    places = {name: directory / "data" / name for name in ("stand-in", "original", "generated")}
+    checked(harness("originals", "imseg", "--data", places["stand-in"]))
+    (manifest,) = places["stand-in"].rglob(MANIFEST_NAME)
+    runs: dict[str, list[Path]] = {"reference": [], "original": [], "generated": []}
     for seed in range(1, options.seeds + 1):
-        found = drawn(regime.size, seed)
-        link(manifest.parent, found, cases_)
+        generated = list(itertools.islice(cases("kits19", seed), regime.cases))
+        words = ("--law", "kits19", "--size", bytes_of(generated), "--seed", seed)
+        checked(harness("generate", "imseg", "--data", places["generated"], *words))
+        originals = drawn(generated, seed)
+        link(manifest.parent, originals, places["original"])
         # What comes second may find another device: each is first in turn.
         for side in ("original", "generated") if seed % 2 else ("generated", "original"):
-            results = directory / f"{options.regime}-{side}-{seed}"
-            if side == "original":
-                runs[side].append(regime.train("train", cases_, results, seed))
-            else:
-                words = ("--law", "kits19", "--size", regime.size)
-                runs[side].append(regime.train("benchmark", generated, results, seed, *words))
-                shutil.rmtree(generated)
+            data = next(places[side].rglob("case_*_x.npy")).parent
+            runs[side].append(regime.train(data, directory / f"{side}-{seed}", seed))
             print(side, seed, runs[side][-1], flush=True)
+        shutil.rmtree(places["generated"])
         if options.reference:
-            runs["reference"].append(reference(directory, cases_, found, regime, seed))
-        shutil.rmtree(cases_)
-    shutil.rmtree(originals)
+            path = reference(directory, places["original"], originals, regime, seed)
+            runs["reference"].append(path)
+        shutil.rmtree(places["original"])
+    shutil.rmtree(directory / "data")
     flags = [word for side, own in runs.items() for path in own for word in (f"--{side}", path)]
-    output = directory / f"{options.regime}-similarity"
-    print(checked(harness("similarity", "imseg", *flags, "--output", output)))
+    done = harness("similarity", "imseg", *flags, "--output", directory / "similarity")
+    print(checked(done), done.stderr)
 
 
 if __name__ == "__main__":
