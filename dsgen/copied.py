@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dsgen.layout import COUNTED, PlannedFile
 from dsgen.source import SourceFile, reading
-from dsgen.tfrecord import RecordCounter, first_header
+from dsgen.tfrecord import RecordCounter, record_from
 
 _BLOCK_BYTES: Final = 2**20
 
@@ -76,7 +76,7 @@ def counting_lines(
 def _counting_records(
     descriptor: int, source: SourceFile, start: int, end: int
 ) -> Generator[NDArray[np.uint8], None, int]:
-    counter = RecordCounter(first_header(descriptor, start, source.bytes), source.bytes)
+    counter = RecordCounter(record_from(descriptor, start, source.bytes), source.bytes)
     at = start
     for block in cyclic(descriptor, source, start, end):
         counter.add(at, block.data)

@@ -187,6 +187,19 @@ def next_header(descriptor: int, at: int, file_bytes: int) -> int:
     return end
 
 
+def record_from(descriptor: int, at: int, file_bytes: int) -> int:
+    """Return where the first record begins at or after byte `at`, `file_bytes` where none does.
+
+    It follows from the record before, so that a header that is none is not passed over.
+
+    Raises:
+        ValueError: no record begins where one ends, or one ends beyond the file.
+    """
+    if at == 0:
+        return first_header(descriptor, 0, file_bytes)
+    return next_header(descriptor, record_around(descriptor, at - 1, file_bytes), file_bytes)
+
+
 def record_around(descriptor: int, at: int, file_bytes: int) -> int:
     """Return where the record begins that holds byte `at`.
 
@@ -233,6 +246,9 @@ class RecordCounter:
             if not self._open:
                 self.records += 1
             if len(header) < HEADER_BYTES:
+                if self._next + HEADER_BYTES > self._file_bytes:
+                    what = f"the record at byte {self._next:,} has no whole header"
+                    raise ValueError(f"truncated: {what}")
                 self._open = header
                 return
             self._open = b""

@@ -32,6 +32,7 @@ _METHODS: Final[dict[int, Compression]] = {
     zipfile.ZIP_STORED: "stored",
     zipfile.ZIP_DEFLATED: "deflate",
 }
+_READ_BYTES: Final = 2**20
 _SHOWN: Final = 100  # of what is wrong with an archive
 _THEN: Final = "leave it out, or make it again"
 
@@ -127,6 +128,9 @@ def blocks(
             data = keep(piece)
             written_bytes += len(data)
             yield np.frombuffer(data, dtype=np.uint8)
+        # The archive's CRC is of all rows: those that are damaged would get a new one here.
+        while members[part.array].read(_READ_BYTES):
+            pass
     if source.compression == "deflate":
         padding = empty_blocks(part.bytes - written_bytes - len(DEFLATE_END))
         yield np.frombuffer(padding + DEFLATE_END, dtype=np.uint8)

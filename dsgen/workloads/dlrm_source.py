@@ -19,7 +19,15 @@ from dsgen.copied import turn_bytes
 from dsgen.errors import DataSetError
 from dsgen.layout import COUNTED, Layout, Link, Parameters, PlannedFile, Role, even_starts
 from dsgen.npy import MALFORMED
-from dsgen.source import Source, SourceFile, listed, unchanged, unreadable
+from dsgen.source import (
+    Source,
+    SourceFile,
+    listed,
+    read_bytes,
+    reading,
+    unchanged,
+    unreadable,
+)
 from dsgen.workloads import dlrm_cut, dlrm_measure, dlrm_text_augment
 from dsgen.workloads.dlrm_bin import LINKS, ROW_BYTES, evaluation_rows
 from dsgen.workloads.dlrm_columns import CATEGORIES, COLUMNS, INTEGERS
@@ -169,7 +177,8 @@ def _end_of_line(root: Path, file: SourceFile, least_bytes: int) -> int:
         place = (least_bytes - 1) % turn
         at = place
         while at < file.bytes:
-            data = _read(root, file.path, descriptor, _SAMPLE_BYTES, at)
+            if not (data := _read(root, file.path, descriptor, _SAMPLE_BYTES, at)):
+                break  # it was made shorter, which the end of this block tells
             if (found := data.find(b"\n")) >= 0:
                 return least_bytes - place + at + found
             at += len(data)
@@ -210,10 +219,11 @@ def _file_of_rows(root: Path, name: str, *, evaluates: bool) -> SourceFile:
 
 def _check_rows(root: Path, file: SourceFile, counts: tuple[int, ...]) -> None:
     """Check the first and the last rows."""
-    with unchanged(root, file) as descriptor:
-        for at in (0, max(0, file.samples - _SAMPLE_ROWS)):
-            data = _read(root, file.path, descriptor, _SAMPLE_ROWS * ROW_BYTES, at * ROW_BYTES)
-            _check_values(np.frombuffer(data, "<i4").reshape(-1, COLUMNS), counts, root / file.path)
+    with reading(root, file) as descriptor:
+        rows = min(_SAMPLE_ROWS, file.samples)
+        for at in (0, file.samples - rows):
+            data = read_bytes(descriptor, at * ROW_BYTES, rows * ROW_BYTES)
+            _check_values(data.view("<i4").reshape(-1, COLUMNS), counts, root / file.path)
 
 
 def _check_values(rows: NDArray[np.int32], counts: tuple[int, ...], path: Path) -> None:

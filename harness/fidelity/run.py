@@ -37,6 +37,7 @@ def run_similarity(options: argparse.Namespace) -> ExitCode:
         for run in own:
             check_workload(run, options.workload, is_control=side == "control")
         check_seeds(side, own)
+    check_places({side: own for side, own in runs.items() if side != "control"})
     compared = compare_sides(options.workload, runs)
     for line in said(compared.document):
         print(line, file=sys.stderr, flush=True)
@@ -97,6 +98,24 @@ def check_seeds(side: str, runs: Sequence[Run]) -> None:
         if twice:
             then = "a floor is made of runs of different seeds"
             raise UsageError(f"one {what} twice: {twice[0]}", where=f"--{side}", then=then)
+
+
+def check_places(runs: Mapping[str, Sequence[Run]]) -> None:
+    """Check that a seed has one place on all sides: pairs are of different seeds by their places.
+
+    Raises:
+        UsageError: a pair would have one seed, and so one order of files, which no floor has.
+    """
+    places: dict[int, tuple[str, int]] = {}
+    for side, own in runs.items():
+        for place, run in enumerate(own, 1):
+            if run.seed is None:
+                continue
+            other, other_place = places.setdefault(run.seed, (side, place))
+            if other_place != place:
+                what = f"seed {run.seed} is run {other_place} of --{other} and {place} of --{side}"
+                then = "give the same seeds in the same order"
+                raise UsageError(what, where="similarity", then=then)
 
 
 def said(document: Similarity) -> list[str]:

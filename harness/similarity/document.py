@@ -20,6 +20,7 @@ from harness.similarity.sides import NUMBERS
 SCHEMA_VERSION: Literal[1] = 1
 # What another workload may score at most: what does not tell workloads apart says nothing.
 CONTROL_BELOW: Final = 0.3
+_CONTROL: Final = "control"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,7 +101,7 @@ def compare_sides(workload: str, runs: Mapping[str, Sequence[Run]]) -> Compared:
     Raises:
         ResultError: different numbers of runs, or runs whose components differ.
     """
-    flat = [(name, run) for name, own in runs.items() for run in own]
+    flat = [(name, run) for name, own in runs.items() if name != _CONTROL for run in own]
     digested = digest_sides([run.pattern for _, run in flat])
     sides: dict[str, list[Side]] = {}
     for (name, _), side in zip(flat, digested, strict=True):
@@ -112,7 +113,11 @@ def compare_sides(workload: str, runs: Mapping[str, Sequence[Run]]) -> Compared:
     }
     headline = list(numbers)[-1]
     total, first = numbers[headline], sides[NUMBERS[headline][0]]
+    # Apart: a control that does not know its epochs shall not take them from the others.
+    given = [run.pattern for run in runs.get(_CONTROL, ())]
+    control = digest_sides([first[0].pattern, *given]) if given else ()
     regimes = {side.digest.regime for name in NUMBERS[headline] for side in sides[name]}
+    every = {**sides, **({_CONTROL: [control[1]]} if control else {})}
     document = Similarity(
         schema_version=SCHEMA_VERSION,
         workload=workload,
@@ -124,17 +129,17 @@ def compare_sides(workload: str, runs: Mapping[str, Sequence[Run]]) -> Compared:
         both=numbers.get("both"),
         floor=total.floor,
         interval=total.interval,
-        negative_control=_control(runs, sides, first[0]),
+        negative_control=_control(runs, control),
         regime=regimes.pop() if len(regimes) == 1 else None,
         components_used=list(total.components),
         labels="recorded" if all(run.pattern.labelled for _, run in flat) else "inferred",
-        notices=unequal_cases({name: own[0] for name, own in sides.items() if name != "control"}),
+        notices=unequal_cases({name: own[0] for name, own in sides.items()}),
         runs={
             name: [_facts(run, side) for run, side in zip(runs[name], own, strict=True)]
-            for name, own in sides.items()
+            for name, own in every.items()
         },
     )
-    return Compared(document=document, sides={name: tuple(own) for name, own in sides.items()})
+    return Compared(document=document, sides={name: tuple(own) for name, own in every.items()})
 
 
 def unequal_cases(firsts: Mapping[str, Side]) -> list[str]:
@@ -166,14 +171,13 @@ def _files_read(pattern: Pattern) -> Counter[str]:
     )
 
 
-def _control(
-    runs: Mapping[str, Sequence[Run]], sides: Mapping[str, Sequence[Side]], against: Side
-) -> Control | None:
-    if "control" not in sides:
+def _control(runs: Mapping[str, Sequence[Run]], sides: Sequence[Side]) -> Control | None:
+    """Return the score of the second side, which is the control, against the first."""
+    if not sides:
         return None
-    found = score_sides(against, sides["control"][0])
+    found = score_sides(*sides)
     return Control(
-        name=runs["control"][0].name,
+        name=runs[_CONTROL][0].name,
         L=found.L,
         T=found.T,
         components=found.components,

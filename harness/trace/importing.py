@@ -4,9 +4,11 @@ The directory has `trace/rank-00000.npy` and on, `trace/files.json`, and `trace/
 says where the rows are from and what was left out of them.
 """
 
+import contextlib
 import json
 import shlex
 import shutil
+import stat
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -137,9 +139,12 @@ def local_sizes(trace: Trace, maps: Sequence[Mapped]) -> dict[str, int]:
     paths = {one.call.path for one in trace.calls} - trace.sizes.keys()
     found = {}
     for path in paths:
-        is_mapped = Path(path).is_absolute() and any(own.matches(path) for own in maps)
-        if is_mapped and Path(path).is_file():
-            found[path] = Path(path).stat().st_size
+        if not (Path(path).is_absolute() and any(own.matches(path) for own in maps)):
+            continue
+        with contextlib.suppress(OSError, ValueError):  # not there, or not ours to look at
+            status = Path(path).stat()
+            if stat.S_ISREG(status.st_mode):
+                found[path] = status.st_size
     return found
 
 

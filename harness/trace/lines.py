@@ -12,14 +12,15 @@ from typing import Final, NamedTuple
 from harness.trace.calls import Log
 
 _LINE: Final = re.compile(
-    r"(?:\[pid +(?P<pid>\d+)\] |(?P<number>\d+) +)?"
-    r"(?:(?P<unix>\d+\.\d+) +|(?P<day>\d\d:\d\d:\d\d(?:\.\d+)?|\(\+ *\d+\.\d+\)) +)?(?P<text>.*)"
+    r"(?:\[pid +(?P<pid>\d{1,19})\] |(?P<number>\d{1,19}) +)?"
+    r"(?:(?P<unix>\d{1,19}\.\d+) +|(?P<day>\d\d:\d\d:\d\d(?:\.\d+)?|\(\+ *\d+\.\d+\)) +)?"
+    r"(?P<text>.*)"
 )
 _TORN: Final = re.compile(r"(\w+)\((.*) <unfinished \.\.\.>")
 _RESUMED: Final = re.compile(r"<\.\.\. (\w+) resumed>(.*)")
-_WHOLE: Final = re.compile(r"(\w+)\((.*)\) += (0x[0-9a-f]+|-?\d+)(?: (E[A-Z0-9]+)\b)?")
+_WHOLE: Final = re.compile(r"(\w+)\((.*)\) += (0x[0-9a-f]+|-?\d{1,19})(?!\d)(?: (E[A-Z0-9]+)\b)?")
 _NO_RETURN: Final = re.compile(r"(\w+)\(.*\) += \?")
-_TOOK: Final = re.compile(r"<(\d+)\.(\d+)>\s*$")
+_TOOK: Final = re.compile(r"<(\d{1,19})\.(\d+)>\s*$")
 _EXIT: Final = re.compile(r"\+\+\+ (?:exited|killed|superseded)\b.*\+\+\+")
 _SIGNAL: Final = re.compile(r"--- .* ---|strace: .*")
 # These end a process, or are begun again by the kernel under another name.
@@ -120,7 +121,8 @@ def _raw(
         thread=thread,
         name=whole[1],
         arguments=whole[2],
-        result=int(whole[3], 0),
+        # Not by its prefix: the masks of umask are octal.
+        result=int(whole[3], 16 if whole[3].startswith("0x") else 10),
         errno=whole[4] or "",
         t0_ns=start.t0_ns,
         t1_ns=t1_ns,

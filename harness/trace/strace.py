@@ -114,7 +114,8 @@ class _Follower:
     def __post_init__(self) -> None:
         self._births = {}
         for raw in self.raw:
-            if raw.name in _BIRTHS:
+            # None makes itself; a number of another namespace may seem to.
+            if raw.name in _BIRTHS and raw.result != raw.thread:
                 self._births.setdefault(raw.result, []).append(raw)
 
     def trace(self, log: Log) -> Trace:

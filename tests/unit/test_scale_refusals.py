@@ -15,11 +15,13 @@ import numpy as np
 import pytest
 
 from dsgen import tfrecord
+from dsgen.clone import check_within
 from dsgen.directory import OWN_NAMES
-from dsgen.errors import DataSetError
+from dsgen.errors import DataSetError, UsageError
 from dsgen.input import find_input
 from dsgen.scale import scale_into
-from dsgen.source import SOURCE_NAME
+from dsgen.source import SOURCE_NAME, Source, listed
+from dsgen.workloads import dlrm_source
 from tests.property.inputs import make_all, scaled
 from tests.unit.test_generate_refusals import ROOT, dsgen, refused
 
@@ -572,3 +574,41 @@ def test_more_files_than_inodes_are_refused_before_they_are_planned(tmp_path):
         pytest.skip("a file system with enough inodes")
     done = scaled("imseg", source, tmp_path / "out", 261 * room.f_files)
     assert refused(done, 7, "too few inodes")
+
+
+def test_damaged_rows_get_no_new_crc_in_a_day_that_is_cut(given, tmp_path):
+    """A whole day keeps its archive's CRC, which np.load refuses; the last one is made again."""
+    source = given("npz")
+    for path in source.glob("day_*_reordered.npz"):
+        with path.open("r+b") as stream:
+            stream.seek(5_000)
+            byte = stream.read(1)[0]
+            stream.seek(5_000)
+            stream.write(bytes([byte ^ 1]))
+    done = scaled("dlrm", source, tmp_path / "out", 80_000_000)
+    assert refused(done, 6, "a damaged archive", "CRC")
+
+
+def test_a_text_that_becomes_shorter_while_its_end_is_looked_for(tmp_path, monkeypatch):
+    (tmp_path / "train.txt").write_bytes(b"x" * 3 * 2**20)
+    file = listed(tmp_path, "train.txt", role="train", file_class="line", samples=-1)
+    read = os.pread
+
+    def shrinking(descriptor, size_bytes, at):
+        os.truncate(tmp_path / "train.txt", 2**20)
+        return read(descriptor, size_bytes, at)
+
+    monkeypatch.setattr(os, "pread", shrinking)
+    with pytest.raises(DataSetError, match="changed while it was read"):
+        dlrm_source._end_of_line(tmp_path, file, 2**20 + 5)
+
+
+def test_a_clone_of_a_text_without_a_last_line_end_says_what_is_missing(tmp_path):
+    (tmp_path / "train.txt").write_bytes(b"1\n2")
+    file = listed(tmp_path, "train.txt", role="train", file_class="line", samples=-1)
+    source = Source(workload="dlrm", format="text", compression="none", files=(file,))
+    check_within(source, [(0, 3)])
+    with pytest.raises(UsageError, match="its last line has no end"):
+        check_within(source, [(0, 4)])
+    with pytest.raises(UsageError, match="beyond its own length"):
+        check_within(source, [(0, 5)])

@@ -259,3 +259,26 @@ def test_an_output_that_cannot_be_written_is_told(runs, tmp_path):
     (tmp_path / "found").write_text("a file")
     code = main(["similarity", "imseg", *runs(seeds=(1,)), "--output", str(tmp_path / "found")])
     assert code is ExitCode.PATH
+
+
+def test_seeds_in_another_order_are_refused(similarity, tmp_path):
+    words = []
+    for side, seeds in (("original", (1, 2, 3)), ("generated", (2, 3, 1))):
+        for seed in seeds:
+            pattern, facts = volumes(SIZES, seed=seed, ranks=2, batch_size=2), {"seed": seed}
+            place = write(tmp_path / f"{side}{seed}", pattern, config=facts)
+            words += [f"--{side}", str(place)]
+    said = "seed 2 is run 2 of --original and 1 of --generated"
+    assert refused(similarity(*words), said) is ExitCode.USAGE
+
+
+def test_a_control_without_labels_leaves_the_others_theirs(runs, similarity, tmp_path):
+    words = runs(sides=("original", "generated"))
+    _, alone, _, _ = similarity(*words)
+    control = write(tmp_path / "control", stream(size_bytes=10**8))
+    (control / "trace/source.json").write_text(json.dumps({"labelled": False}))
+    _, beside, _, _ = similarity(*words, "--control", str(control))
+    assert beside["data"] == alone["data"]
+    assert beside["labels"] == "recorded"
+    assert beside["negative_control"]["holds"]
+    assert list(beside["runs"]) == ["original", "generated", "control"]

@@ -310,3 +310,19 @@ def test_recorded_rows_become_calls():
         Call("/d/f", "open", -1, -1, 0),
         Call("/d/f", "read", 128, 4096, 100),
     ]
+
+
+def test_masks_long_numbers_and_a_thread_that_made_itself_are_no_stumbling_blocks():
+    trace = parse(
+        [
+            "7  umask(077) = 022",
+            f"{'9' * 5000}  close(3) = 0",
+            f"7  {'9' * 5000}.5 close(3) = 0",
+            f"7  lseek(3, 0, SEEK_SET) = {'9' * 5000}",
+            "7  clone(child_stack=NULL, flags=SIGCHLD) = 7",
+            '7  openat(AT_FDCWD, "/f", O_RDONLY) = 3',
+            '7  read(3, ""..., 10) = 10',
+        ]
+    )
+    assert [str(one.call) for one in trace.calls] == ["f: open = 0", "f: read at 0 of 10 = 10"]
+    assert trace.log.unreadable == (2, 3, 4)

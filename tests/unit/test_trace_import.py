@@ -17,7 +17,14 @@ from harness.patterns import read_pattern
 from harness.similarity.pattern import data_rows
 from harness.similarity.score import score
 from harness.trace.calls import by_thread
-from harness.trace.importing import Import, check_log, import_trace, parse_map, report_lines
+from harness.trace.importing import (
+    Import,
+    check_log,
+    import_trace,
+    local_sizes,
+    parse_map,
+    report_lines,
+)
 from harness.trace.readers import seats
 from harness.trace.rows import import_rows
 from harness.trace.strace import OPTIONS, parse
@@ -350,3 +357,9 @@ def test_two_tracers_of_one_run_agree(tmp_path, loader_workers):
     ours, seen = read_pattern(tmp_path / "out"), read_pattern(tmp_path / "seen")
     found = score(ours.pattern, seen.pattern)
     assert found.L >= 0.999, found
+
+
+def test_a_file_that_cannot_be_looked_at_has_no_size():
+    path = f"/{'long' * 2_000}_x.npy"
+    trace = parse([f'7  openat(AT_FDCWD, "{path}", O_RDONLY) = 3'])
+    assert local_sizes(trace, [parse_map("*_x.npy=x")]) == {}
