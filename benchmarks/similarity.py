@@ -172,8 +172,17 @@ def planned_side(wanted: Wanted, law: str, seed: int) -> Side:
     return Side(pattern=replace(pattern, rows=np.empty(0, ROW)), digest=digest)
 
 
-def score_seconds(wanted: Wanted) -> tuple[float, int]:
-    """Return how long a score of the original's runs of two seeds takes, and the rows of one.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cost:
+    """What a score takes: its time, and the most memory of the process meanwhile."""
+
+    rows: int
+    seconds: float
+    peak_bytes: int
+
+
+def score_cost(wanted: Wanted) -> Cost:
+    """Return what a score of the original's runs of two seeds takes; `rows` is of each.
 
     Planned calls have no times; their places stand for them, so that T is computed, too.
     """
@@ -182,12 +191,18 @@ def score_seconds(wanted: Wanted) -> tuple[float, int]:
         replace(planned_pattern(wanted, law, seed), timed=True, sparse=False, memory_bytes=1)
         for seed in (1, 2)
     ]
+    Path("/proc/self/clear_refs").write_text("5")  # the peak so far, of planning, is forgotten
     started_s = time.monotonic()
     found = score(*patterns)
     seconds = time.monotonic() - started_s
+    status = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
     if found.L is None or found.T is None:
         raise RuntimeError(f"not all was compared: {found}")
-    return seconds, min(len(pattern.rows) for pattern in patterns)
+    return Cost(
+        rows=min(len(pattern.rows) for pattern in patterns),
+        seconds=seconds,
+        peak_bytes=int(status["VmHWM"].split()[0]) * 1024,
+    )
 
 
 def measure(wanted: Wanted, laws: Iterable[str], seeds: Sequence[int]) -> dict[str, Fidelity]:
