@@ -3,17 +3,16 @@
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 import numpy as np
 
 from dsgen.deflate import DEFLATE_END, LEAST_PADDING, Deflater
 from dsgen.errors import DataSetError
-from dsgen.layout import Parameters
+from dsgen.layout import Compression, Parameters
 from dsgen.parallel import run_parallel
 from dsgen.source import MadeDay, Source, SourceFile
 from dsgen.workloads.dlrm_cut import (
-    ShuffleKey,
     opened,
     parts_of,
     piece_counts,
@@ -32,6 +31,7 @@ _PIECES: Final = 500
 _MOST_ROWS: Final = 4096
 _LEAST_ROWS: Final = 64
 _ROW_BYTES: Final = 8 * 40
+_MARGIN: Final = 1.05
 _THEN: Final = "leave it out, or make it again"
 
 
@@ -46,7 +46,7 @@ def made_days(
     """
     left = parameters.size_requested_bytes - sum(file.bytes for file in source.files)
     if parameters.origin != "augment" or left <= 0:
-        return _cut_day(root, source, parameters.size_requested_bytes)
+        return _cut_day(root, source, parameters.size_requested_bytes, processes)
     for file in source.files:
         if file.samples < FEWEST_ROWS:
             what = f"{file.samples} rows, where {FEWEST_ROWS} are needed to make new ones"
@@ -61,29 +61,58 @@ def made_days(
     raise AssertionError("the turns do not end")
 
 
-def _cut_day(root: Path, source: Source, size_bytes: int) -> tuple[MadeDay, ...]:
+def _cut_day(root: Path, source: Source, size_bytes: int, processes: int) -> tuple[MadeDay, ...]:
     """Return the last day of copies; none where it is whole."""
     whole, left = whole_days(source, size_bytes)
     if not left:
         return ()
     of = source.files[whole % len(source.files)]
-    with opened(root, of) as members:
-        measured = _measured(members, of, source, size_bytes, None)
+    # Rows take about as much as they do in the source; if it is less, all are measured.
+    for least_rows in (int(of.samples * left / of.bytes * _MARGIN), of.samples):
+        measured = _cut_pieces(root, of, source, size_bytes, least_rows, processes)
         day = _until(left, whole, measured, size_bytes, source)
+        if _bytes(day, source) >= left or day.rows == of.samples:
+            break
     return () if day.rows == of.samples else (day,)
+
+
+def _cut_pieces(
+    root: Path, of: SourceFile, source: Source, size_bytes: int, least_rows: int, processes: int
+) -> list[Piece]:
+    """Return the first pieces of a day, whole ones, of more than so many rows or of all."""
+    piece_rows = _piece_rows(size_bytes)
+    rows = (least_rows // piece_rows + 1) * piece_rows
+    counts = list(piece_counts(min(of.samples, rows), piece_rows, None))
+
+    def work(array: int) -> tuple[int, list[int]]:
+        with opened(root, of) as members:
+            streams = pieces(members[array], array, of.samples, piece_rows, None)
+            return array, _lengths(streams, array, counts, source.compression)
+
+    arrays = dict(run_parallel(range(len(ARRAYS)), work, processes))
+    return _joined(counts, [arrays[array] for array in range(len(ARRAYS))])
 
 
 def _new_days(
     root: Path, source: Source, parameters: Parameters, processes: int
 ) -> Iterator[tuple[int, list[Piece]]]:
     """Yield number and pieces of the days after the first turn, in their order, without an end."""
+    piece_rows = _piece_rows(parameters.size_requested_bytes)
 
     def work(index: int) -> tuple[int, list[Piece]]:
         copy, number = divmod(index, len(source.files))
         of, key = source.files[number], shuffle_key(parameters, number, copy)
+        counts = list(piece_counts(of.samples, piece_rows, key))
         with opened(root, of) as members:
-            size_bytes = parameters.size_requested_bytes
-            return index, list(_measured(members, of, source, size_bytes, key))
+            streams = [
+                pieces(member, array, of.samples, piece_rows, key)
+                for array, member in enumerate(members)
+            ]
+            arrays = [
+                _lengths(stream, array, counts, source.compression)
+                for array, stream in enumerate(streams)
+            ]
+            return index, _joined(counts, arrays)
 
     following, waiting = len(source.files), dict[int, list[Piece]]()
     for index, measured in run_parallel(itertools.count(following), work, processes):
@@ -93,24 +122,21 @@ def _new_days(
             following += 1
 
 
-def _measured(
-    members: Sequence[IO[bytes]],
-    of: SourceFile,
-    source: Source,
-    size_bytes: int,
-    key: ShuffleKey | None,
-) -> Iterator[Piece]:
-    """Yield the pieces of a day as the archive keeps them."""
-    piece_rows = _piece_rows(size_bytes)
-    counts = piece_counts(of.samples, piece_rows, key)
-    if source.compression == "stored":
-        yield from ((rows, tuple(rows * one.row_bytes for one in ARRAYS)) for rows in counts)
-        return
-    streams = [pieces(member, n, of.samples, piece_rows, key) for n, member in enumerate(members)]
-    deflaters = [Deflater() for _ in ARRAYS]
-    for rows, *together in zip(counts, *streams, strict=True):
-        both = zip(deflaters, together, strict=True)
-        yield rows, tuple(own.measure(np.frombuffer(one, np.uint8)) for own, one in both)
+def _lengths(
+    stream: Iterator[bytes], array: int, counts: Sequence[int], compression: Compression
+) -> list[int]:
+    """Return what the first pieces of an array take in the archive; `counts` are their rows."""
+    if compression == "stored":
+        return [rows * ARRAYS[array].row_bytes for rows in counts]
+    deflater = Deflater()
+    return [
+        deflater.measure(np.frombuffer(piece, np.uint8))
+        for piece in itertools.islice(stream, len(counts))
+    ]
+
+
+def _joined(counts: Sequence[int], arrays: Sequence[Sequence[int]]) -> list[Piece]:
+    return list(zip(counts, zip(*arrays, strict=True), strict=True))
 
 
 def _until(
