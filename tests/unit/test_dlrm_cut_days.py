@@ -38,7 +38,7 @@ def test_a_cut_day_is_that_of_all_pieces(source, share):
 
 def test_rows_that_take_more_in_the_source_than_here_are_measured_to_the_end(source, monkeypatch):
     """As if the source had been deflated so badly that five times as many rows reach the size."""
-    root, listing = source
+    _, listing = source
     monkeypatch.setattr(dlrm_measure, "_MARGIN", 0.2)
     of = listing.files[0]
     size_bytes = sum(file.bytes for file in listing.files) + of.bytes // 2
