@@ -139,26 +139,28 @@ def main() -> None:
     if directory.exists():
         raise SystemExit(f"{directory} is of a run before; remove it, or name another --directory")
     places = {name: directory / "data" / name for name in ("stand-in", "original", "generated")}
-    checked(harness("originals", "imseg", "--data", places["stand-in"]))
-    (manifest,) = places["stand-in"].rglob(MANIFEST_NAME)
-    runs: dict[str, list[Path]] = {"reference": [], "original": [], "generated": []}
-    for seed in range(1, options.seeds + 1):
-        generated = list(itertools.islice(cases("kits19", seed), regime.cases))
-        words = ("--law", "kits19", "--size", bytes_of(generated), "--seed", seed)
-        checked(harness("generate", "imseg", "--data", places["generated"], *words))
-        originals = drawn(generated, seed)
-        link(manifest.parent, originals, places["original"])
-        # What comes second may find another device: each is first in turn.
-        for side in ("original", "generated") if seed % 2 else ("generated", "original"):
-            data = next(places[side].rglob("case_*_x.npy")).parent
-            runs[side].append(regime.train(data, directory / f"{side}-{seed}", seed))
-            print(side, seed, runs[side][-1], flush=True)
-        shutil.rmtree(places["generated"])
-        if options.reference:
-            path = reference(directory, places["original"], originals, regime, seed)
-            runs["reference"].append(path)
-        shutil.rmtree(places["original"])
-    shutil.rmtree(directory / "data")
+    try:
+        checked(harness("originals", "imseg", "--data", places["stand-in"]))
+        (manifest,) = places["stand-in"].rglob(MANIFEST_NAME)
+        runs: dict[str, list[Path]] = {"reference": [], "original": [], "generated": []}
+        for seed in range(1, options.seeds + 1):
+            generated = list(itertools.islice(cases("kits19", seed), regime.cases))
+            words = ("--law", "kits19", "--size", bytes_of(generated), "--seed", seed)
+            checked(harness("generate", "imseg", "--data", places["generated"], *words))
+            originals = drawn(generated, seed)
+            link(manifest.parent, originals, places["original"])
+            # What comes second may find another device: each is first in turn.
+            for side in ("original", "generated") if seed % 2 else ("generated", "original"):
+                data = next(places[side].rglob("case_*_x.npy")).parent
+                runs[side].append(regime.train(data, directory / f"{side}-{seed}", seed))
+                print(side, seed, runs[side][-1], flush=True)
+            shutil.rmtree(places["generated"])
+            if options.reference:
+                path = reference(directory, places["original"], originals, regime, seed)
+                runs["reference"].append(path)
+            shutil.rmtree(places["original"])
+    finally:
+        shutil.rmtree(directory / "data", ignore_errors=True)
     flags = [word for side, own in runs.items() for path in own for word in (f"--{side}", path)]
     done = harness("similarity", "imseg", *flags, "--output", directory / "similarity")
     print(checked(done), done.stderr)

@@ -70,6 +70,9 @@ def against_cp(directory: Path, name: str, size_bytes: int, processes: int, runs
     device was given before decides on its rate, for longer than a rest: each run is two of ours
     and two of cp, so that either comes once after itself and once after the other.
     """
+    memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if size_bytes * 2.5 > memory_bytes * 0.8:
+        raise SystemExit("memory does not hold input, model and copy: cp would be wronged")
     directory.mkdir(parents=True, exist_ok=True)
     source, model, written = directory / "input", directory / "model", directory / "written"
     generate.kept(source, name, size_bytes // 2, processes)

@@ -81,11 +81,8 @@ def check_within(source: Source, lengths: Iterable[tuple[int, int]]) -> None:
     """
     for number, size_bytes in lengths:
         if size_bytes > source.files[number].bytes:
-            of = source.files[number]
             what = f"{source.workload} {source.format} beyond its own length shares no blocks"
-            if of.file_class == "line" and size_bytes == of.bytes + 1:
-                what = "its last line has no end, which a copy gets and a clone cannot have"
-            raise UsageError(what, where=of.path, then=_THEN)
+            raise UsageError(what, where=source.files[number].path, then=_THEN)
 
 
 def check_cloneable(root: Path, source: Source, output: Path) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsgen.copied import turn_bytes
-from dsgen.errors import DataSetError
+from dsgen.errors import DataSetError, UsageError
 from dsgen.layout import COUNTED, Layout, Link, Parameters, PlannedFile, Role, even_starts
 from dsgen.npy import MALFORMED
 from dsgen.source import (
@@ -161,13 +161,22 @@ def _check_line(line: bytes, path: Path) -> None:
 
 
 def _end_of_text(root: Path, file: SourceFile, parameters: Parameters) -> int:
-    """Return where the line ends that reaches the size."""
+    """Return where the line ends that reaches the size.
+
+    Raises:
+        UsageError: it has no end, and a clone cannot have one.
+    """
     least_bytes = parameters.size_requested_bytes
     with unchanged(root, file) as descriptor:
         turn = turn_bytes(descriptor, file)
     if parameters.origin == "augment" and least_bytes > turn:
         return dlrm_text_augment.end_of_line(root, file, parameters.seed, least_bytes)
-    return _end_of_line(root, file, least_bytes)
+    end = _end_of_line(root, file, least_bytes)
+    if parameters.origin == "clone" and least_bytes <= file.bytes < end:
+        what = "its last line has no end, which a copy gets and a clone cannot have"
+        then = "ask for less, or use --mode copy"
+        raise UsageError(what, where=str(root / file.path), then=then)
+    return end
 
 
 def _end_of_line(root: Path, file: SourceFile, least_bytes: int) -> int:

@@ -45,6 +45,7 @@ def _numbers(document: Similarity) -> list[dict[str, str]]:
                 "floor": _four(floor.L if floor else None),
                 "interval": _four(number.interval),
                 "T": _four(number.T),
+                "statement_time": number.statement_time,
                 "floor_T": _four(floor.T if floor else None),
                 "interval_T": _four(number.interval_time),
                 "pairs": f"{number.pairs} of {number.runs} runs each",

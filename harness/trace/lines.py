@@ -12,17 +12,19 @@ from typing import Final, NamedTuple
 from harness.trace.calls import Log
 
 _LINE: Final = re.compile(
-    r"(?:\[pid +(?P<pid>\d{1,19})\] |(?P<number>\d{1,19}) +)?"
-    r"(?:(?P<unix>\d{1,19}\.\d+) +|(?P<day>\d\d:\d\d:\d\d(?:\.\d+)?|\(\+ *\d+\.\d+\)) +)?"
+    r"(?:\[pid +(?P<pid>\d{1,9})\] |(?P<number>\d{1,9}) +)?"
+    r"(?:(?P<unix>\d{1,10}\.\d+) +|(?P<day>\d\d:\d\d:\d\d(?:\.\d+)?|\(\+ *\d+\.\d+\)) +)?"
     r"(?P<text>.*)"
 )
 _TORN: Final = re.compile(r"(\w+)\((.*) <unfinished \.\.\.>")
 _RESUMED: Final = re.compile(r"<\.\.\. (\w+) resumed>(.*)")
-_WHOLE: Final = re.compile(r"(\w+)\((.*)\) += (0x[0-9a-f]+|-?\d{1,19})(?!\d)(?: (E[A-Z0-9]+)\b)?")
+_WHOLE: Final = re.compile(r"(\w+)\((.*)\) += (0x[0-9a-f]+|-?\d{1,18})(?!\d)(?: (E[A-Z0-9]+)\b)?")
 _NO_RETURN: Final = re.compile(r"(\w+)\(.*\) += \?")
-_TOOK: Final = re.compile(r"<(\d{1,19})\.(\d+)>\s*$")
+_TOOK: Final = re.compile(r"<(\d{1,8})\.(\d+)>\s*$")
 _EXIT: Final = re.compile(r"\+\+\+ (?:exited|killed|superseded)\b.*\+\+\+")
 _SIGNAL: Final = re.compile(r"--- .* ---|strace: .*")
+# No number of a call has so many digits, and Python converts no more.
+_ENDLESS: Final = re.compile(r"\d{4000}")
 # These end a process, or are begun again by the kernel under another name.
 _NEVER_RETURN: Final = ("exit", "exit_group", "execve", "restart_syscall")
 # Seconds before 1973 or after 2255 are seconds since something else.
@@ -68,8 +70,10 @@ def read_lines(lines: Iterable[str]) -> RawLog:
     clocks: set[str] = set()
     number, line = -1, "\n"
     for number, line in enumerate(lines):
-        found = _LINE.match(line)
+        found = None if _ENDLESS.search(line) else _LINE.match(line)
         text = found["text"].rstrip() if found else ""
+        if found is None:
+            unreadable.append(number + 1)
         if found is None or not text:
             continue
         thread = int(found["pid"] or found["number"] or 0)

@@ -140,7 +140,10 @@ def _row(
     call = one.call
     return (
         *(t0_ns, t1_ns, -1),  # nobody saw the processor's time
-        *(min(size, _MOST_IN_ROW) for size in (call.offset, call.requested, call.returned)),
+        *(
+            max(-_MOST_IN_ROW, min(size, _MOST_IN_ROW))
+            for size in (call.offset, call.requested, call.returned)
+        ),
         *(file, epoch, step, seat.rank, seat.loader),
         *(_OPS[call.name], kind.file_class, phase, _ERRNO.get(one.errno, 0)),
     )

@@ -119,9 +119,10 @@ def test_slower_calls_are_below_the_floor_of_times_alone(tmp_path, similarity):
         for seed in (1, 2, 3):
             pattern = volumes(SIZES, seed=seed, ranks=2, batch_size=2)
             words += [f"--{side}", str(write(tmp_path / f"{side}{seed}", slowed(pattern, slower)))]
-    _, document, _, said = similarity(*words)
+    _, document, page, said = similarity(*words)
     assert document["holds"] is True
     assert document["data"]["holds_time"] is False
+    assert document["data"]["statement_time"] in page
     assert "at the floor" in said
     assert "T 0." in said
     assert "is below the floor" in said

@@ -363,3 +363,22 @@ def test_a_file_that_cannot_be_looked_at_has_no_size():
     path = f"/{'long' * 2_000}_x.npy"
     trace = parse([f'7  openat(AT_FDCWD, "{path}", O_RDONLY) = 3'])
     assert local_sizes(trace, [parse_map("*_x.npy=x")]) == {}
+
+
+def test_numbers_that_no_row_can_hold_are_clamped_or_left_out():
+    begin = "7  1700000000.100001 "
+    trace = parse(
+        [
+            f'{begin}openat(AT_FDCWD, "/a_x.npy", O_RDONLY) = 3 <0.000001>',
+            f'{begin}read(3, ""..., 10) = 10 <9999999999.000001>',
+            f'{begin}read(3, ""..., 10) = -9999999999999999999 EIO (odd) <0.1>',
+            f'{begin}pread64(3, ""..., 10, {10**30}) = 10 <0.000001>',
+            f'{begin}pread64(3, ""..., 10, -{10**30}) = 10 <0.000001>',
+            f"{begin}lseek(3, 0, SEEK_SET) = {10**18 - 1} <0.000001>",
+        ]
+    )
+    assert trace.log.unreadable == (3,)
+    rows = import_rows(trace, [parse_map("*_x.npy=x")], sizes={}).rows
+    assert len(rows) == 5
+    assert rows["offset"].max() == 2**63 - 1
+    assert rows["returned"].max() == 10**18 - 1
