@@ -2,7 +2,7 @@
 
 from harness.analysis.epoch import epochs_of
 from harness.analysis.losses import compute_losses
-from harness.analysis.selfcheck import REST_LIMIT
+from harness.analysis.selfcheck import is_unexplained
 from harness.recordings import read_recording
 
 
@@ -19,5 +19,5 @@ def check_rest(place):
 
 def _check(recording, directory):
     for own in compute_losses(recording, epochs_of(recording, warmup_epochs=0)):
-        share = own.rest / own.wall if own.wall else 0
-        assert abs(share) <= REST_LIMIT, f"{directory}, rank {own.rank}: rest {share:.2%}"
+        said = f"{directory}, rank {own.rank}: rest {own.rest:,} of {own.wall:,} ns"
+        assert not is_unexplained(own), said

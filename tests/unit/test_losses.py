@@ -3,9 +3,9 @@ from dataclasses import replace
 import pytest
 
 from harness.analysis.epoch import epochs_of
-from harness.analysis.losses import KINDS, compute_losses, total_losses
+from harness.analysis.losses import KINDS, Losses, compute_losses, total_losses
 from harness.analysis.result import build_result
-from harness.analysis.selfcheck import REST_LIMIT, check_recording
+from harness.analysis.selfcheck import REST_LIMIT, check_recording, is_unexplained
 from tests.golden.recordings import MS, Plan, cut, facts, plan, record
 
 SPLIT = {"storage": 0.5, "io_cpu": 0.2, "decode_cpu": 0.2, "runqueue": 0.1}
@@ -109,6 +109,15 @@ def test_unexplained_time_below_the_limit_is_only_a_figure():
     check = check_recording(recording, losses_of(recording))
     assert check.passed
     assert 0 < check.rest_share < REST_LIMIT
+
+
+@pytest.mark.parametrize(
+    ("wall_ms", "rest_us", "is_problem"),
+    [(2, -27, False), (2, 99, False), (2, 101, True), (40, 199, False), (40, -201, True)],
+)
+def test_a_tenth_of_a_millisecond_is_no_problem_however_short_the_run(wall_ms, rest_us, is_problem):
+    kinds = dict.fromkeys(KINDS, 0) | {"rest": rest_us * 1_000}
+    assert is_unexplained(Losses(rank=0, wall=wall_ms * MS, **kinds)) is is_problem
 
 
 def test_explaining_more_than_there_was_is_a_problem_too():
