@@ -33,7 +33,7 @@ _REFERENCE_LIMIT_S = 900
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Regime:
+class Training:
     """What is trained: so many cases, by these ranks, with this cache and memory."""
 
     cases: int
@@ -54,11 +54,11 @@ class Regime:
         return Path(checked(done).splitlines()[-1]).parent
 
 
-# As many cases as 16 GiB of the original are, of which half stay in memory beside what eight ranks
-# need; and as 8 GB are, of which all do.
+# As many cases as 16 GiB of the original are, which 10 GB do not hold beside what eight ranks need;
+# and as 8 GB are, which this machine's memory holds twice.
 REGIMES = {
-    "cold": Regime(cases=123, ranks=8, batch_size=4, cache="cold", memory="10GB"),
-    "warm": Regime(cases=55, ranks=2, batch_size=2, cache="warm", memory="none"),
+    "cold": Training(cases=123, ranks=8, batch_size=4, cache="cold", memory="10GB"),
+    "warm": Training(cases=55, ranks=2, batch_size=2, cache="warm", memory="none"),
 }
 
 
@@ -86,7 +86,7 @@ def link(stand_in: Path, found: list[Case], directory: Path) -> None:
             os.link(stand_in / file.path, directory / file.path)
 
 
-def reference(directory: Path, data: Path, found: list[Case], regime: Regime, seed: int) -> Path:
+def reference(directory: Path, data: Path, found: list[Case], regime: Training, seed: int) -> Path:
     """Let the reference read the cases below `data`, and return the imported trace."""
     client = connect()
     base_id = ensure_base_image(client, None, print)

@@ -71,6 +71,7 @@ def against_cp(directory: Path, name: str, size_bytes: int, processes: int, runs
     and two of cp, so that either comes once after itself and once after the other.
     """
     memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    # Half for the input, and a fifth of the memory is others'.
     if size_bytes * 2.5 > memory_bytes * 0.8:
         raise SystemExit("memory does not hold input, model and copy: cp would be wronged")
     directory.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A member of a zip archive as a stream, inflated three times as fast as zipfile does it."""
+"""A member of a zip archive as a stream, inflated by isa-l: zipfile takes nearly twice as long."""
 
 import copy
 import io
@@ -7,7 +7,7 @@ from typing import Any, BinaryIO, Final, cast
 
 from isal import isal_zlib
 
-_KEPT_BYTES: Final = 2**16  # inflated at a time
+_KEPT_BYTES: Final = 2**16  # of the archive, taken at a time
 _BUFFER_BYTES: Final = 2**18
 _NO_DEFLATE: Final = cast(type[Exception], isal_zlib.error)
 

@@ -31,7 +31,7 @@ _PIECES: Final = 500
 _MOST_ROWS: Final = 4096
 _LEAST_ROWS: Final = 64
 _ROW_BYTES: Final = 8 * 40
-_MARGIN: Final = 1.05
+_MARGIN: Final = 1.05  # of rows: they may deflate to less here than in the source
 _THEN: Final = "leave it out, or make it again"
 
 

@@ -17,7 +17,7 @@ from harness.patterns import read_pattern
 from harness.report.similarity_page import render_similarity
 from harness.similarity.document import Compared, Run, Similarity, compare_sides
 from harness.similarity.pattern import moved_bytes
-from harness.similarity.sides import DOCUMENT_NAME, MEANING, NUMBERS, PAGE_NAME
+from harness.similarity.sides import CONTROL, DOCUMENT_NAME, MEANING, NUMBERS, PAGE_NAME
 from harness.worker.record import FileClass
 
 # What the files of a workload are.
@@ -35,9 +35,9 @@ def run_similarity(options: argparse.Namespace) -> ExitCode:
     runs = {side: [read_pattern(path) for path in paths] for side, paths in given.items() if paths}
     for side, own in runs.items():
         for run in own:
-            check_workload(run, options.workload, is_control=side == "control")
+            check_workload(run, options.workload, is_control=side == CONTROL)
         check_seeds(side, own)
-    check_places({side: own for side, own in runs.items() if side != "control"})
+    check_places({side: own for side, own in runs.items() if side != CONTROL})
     compared = compare_sides(options.workload, runs)
     for line in said(compared.document):
         print(line, file=sys.stderr, flush=True)
@@ -51,7 +51,7 @@ def check_sides(given: Mapping[str, Sequence[object]]) -> None:
     Raises:
         UsageError: fewer than two sides, or sides with different numbers of runs.
     """
-    counts = {side: len(given.get(side, ())) for side in MEANING if side != "control"}
+    counts = {side: len(given.get(side, ())) for side in MEANING if side != CONTROL}
     named = {side: count for side, count in counts.items() if count}
     if len(named) < 2:
         then = "give two of --reference, --original and --generated"
@@ -60,7 +60,7 @@ def check_sides(given: Mapping[str, Sequence[object]]) -> None:
         what = ", ".join(f"{count} of --{side}" for side, count in named.items())
         then = "give as many of each, for the same seeds in the same order"
         raise UsageError(what, where="similarity", then=then)
-    if len(given.get("control", ())) > 1:
+    if len(given.get(CONTROL, ())) > 1:
         raise UsageError("more than one --control", where="similarity", then="give one")
 
 
@@ -125,8 +125,7 @@ def said(document: Similarity) -> list[str]:
         if (number := getattr(document, name)) is None:
             continue
         lines.append(f"{name:8}{number.statement}  ({MEANING[first]} / {MEANING[second]})")
-        prefix = "" if number.T is not None else "T "
-        lines.append(f"        {prefix}{number.statement_time}")
+        lines.append(f"        {number.statement_time}")
         lowest = sorted(number.components.items(), key=lambda item: item[1])[:3]
         lines.append("        lowest " + ", ".join(f"{key} {value:.4f}" for key, value in lowest))
     control = document.negative_control

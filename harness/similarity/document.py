@@ -15,12 +15,11 @@ from harness.analysis.part import Part
 from harness.similarity.pattern import DATA_CLASSES, Pattern, read_bytes
 from harness.similarity.score import Score, Side, digest_sides, score_sides
 from harness.similarity.series import Fidelity, compare_runs
-from harness.similarity.sides import NUMBERS
+from harness.similarity.sides import CONTROL, NUMBERS
 
 SCHEMA_VERSION: Literal[1] = 1
 # What another workload may score at most: what does not tell workloads apart says nothing.
 CONTROL_BELOW: Final = 0.3
-_CONTROL: Final = "control"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,7 +100,7 @@ def compare_sides(workload: str, runs: Mapping[str, Sequence[Run]]) -> Compared:
     Raises:
         ResultError: different numbers of runs, or runs whose components differ.
     """
-    flat = [(name, run) for name, own in runs.items() if name != _CONTROL for run in own]
+    flat = [(name, run) for name, own in runs.items() if name != CONTROL for run in own]
     digested = digest_sides([run.pattern for _, run in flat])
     sides: dict[str, list[Side]] = {}
     for (name, _), side in zip(flat, digested, strict=True):
@@ -114,10 +113,10 @@ def compare_sides(workload: str, runs: Mapping[str, Sequence[Run]]) -> Compared:
     headline = list(numbers)[-1]
     total, first = numbers[headline], sides[NUMBERS[headline][0]]
     # Apart: a control that does not know its epochs shall not take them from the others.
-    given = [run.pattern for run in runs.get(_CONTROL, ())]
+    given = [run.pattern for run in runs.get(CONTROL, ())]
     control = digest_sides([first[0].pattern, *given]) if given else ()
     regimes = {side.digest.regime for name in NUMBERS[headline] for side in sides[name]}
-    every = {**sides, **({_CONTROL: [control[1]]} if control else {})}
+    every = {**sides, **({CONTROL: [control[1]]} if control else {})}
     document = Similarity(
         schema_version=SCHEMA_VERSION,
         workload=workload,
@@ -177,7 +176,7 @@ def _control(runs: Mapping[str, Sequence[Run]], sides: Sequence[Side]) -> Contro
         return None
     found = score_sides(*sides)
     return Control(
-        name=runs[_CONTROL][0].name,
+        name=runs[CONTROL][0].name,
         L=found.L,
         T=found.T,
         components=found.components,

@@ -93,7 +93,7 @@ def compare_runs(first: Sequence[Side], second: Sequence[Side]) -> Fidelity:
         pairs=len(pairs),
         statement=statement,
         holds=holds,
-        statement_time=total.time_withheld or said_time,
+        statement_time=f"no T: {total.time_withheld}" if total.time_withheld else said_time,
         holds_time=holds_time,
         time_withheld=total.time_withheld,
     )
@@ -185,7 +185,7 @@ def _state(
 ) -> tuple[str, bool | None]:
     """Return what can be said of one of the two scores, and whether it is at its floor."""
     if value is None:
-        return "nothing to compare: no component is defined", None
+        return f"no {name}: nothing to compare, no component is defined", None
     if floor is None:
         return f"{name} {value:.4f}; one run of each has no floor to be held against", None
     if interval is None:

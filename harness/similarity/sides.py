@@ -10,9 +10,10 @@ NUMBERS: Final = {
     "data": ("original", "generated"),
     "both": ("reference", "generated"),
 }
+CONTROL: Final = "control"
 MEANING: Final = {
     "reference": "a reference reader over the original's files",
     "original": "our reader over the original's files",
     "generated": "our reader over the generated files",
-    "control": "another workload",
+    CONTROL: "another workload",
 }

@@ -70,10 +70,11 @@ def read_lines(lines: Iterable[str]) -> RawLog:
     clocks: set[str] = set()
     number, line = -1, "\n"
     for number, line in enumerate(lines):
-        found = None if _ENDLESS.search(line) else _LINE.match(line)
-        text = found["text"].rstrip() if found else ""
-        if found is None:
+        if _ENDLESS.search(line):
             unreadable.append(number + 1)
+            continue
+        found = _LINE.match(line)
+        text = found["text"].rstrip() if found else ""
         if found is None or not text:
             continue
         thread = int(found["pid"] or found["number"] or 0)

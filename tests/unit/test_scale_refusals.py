@@ -14,11 +14,11 @@ import google_crc32c
 import numpy as np
 import pytest
 
-from dsgen import tfrecord
+from dsgen import copied, tfrecord
 from dsgen.directory import OWN_NAMES
 from dsgen.errors import DataSetError, UsageError
 from dsgen.input import find_input
-from dsgen.layout import Parameters
+from dsgen.layout import COUNTED, Parameters, PlannedFile
 from dsgen.scale import scale_into
 from dsgen.source import SOURCE_NAME, Source, listed
 from dsgen.workloads import dlrm_source
@@ -289,6 +289,27 @@ def test_records_that_break_off_in_the_middle(given, tmp_path):
         stream.write(bytes(10_000))
     done = scaled("bert", source, tmp_path / "out", 130_000_000)
     assert refused(done, 6, "no record begins at byte", path.name)
+
+
+def test_a_header_that_is_none_where_a_segment_begins(tmp_path):
+    """Nothing of the segment is a record then, and the one before ends there."""
+    record = tfrecord.frame_header(20) + bytes(24)
+    data = record * 2 + bytes(12) + record[12:] + record * 2
+    (tmp_path / "part").write_bytes(data)
+    source = listed(tmp_path, "part", role="train", file_class="record", samples=COUNTED)
+    planned = PlannedFile(
+        index=0,
+        path="part",
+        role="train",
+        file_class="record",
+        bytes=len(data),
+        samples=COUNTED,
+        shape=(),
+        key=0,
+        starts=(0, 2 * len(record)),
+    )
+    with pytest.raises(DataSetError, match=f"no record begins at byte {2 * len(record)}"):
+        list(copied.blocks(tmp_path, source, planned, 1))
 
 
 @pytest.mark.parametrize(
@@ -599,7 +620,7 @@ def test_damaged_rows_get_no_new_crc_in_a_day_that_is_cut(compression, tmp_path)
 
 def test_a_text_that_becomes_shorter_while_its_end_is_looked_for(tmp_path, monkeypatch):
     (tmp_path / "train.txt").write_bytes(b"x" * 3 * 2**20)
-    file = listed(tmp_path, "train.txt", role="train", file_class="line", samples=-1)
+    file = listed(tmp_path, "train.txt", role="train", file_class="line", samples=COUNTED)
     read = os.pread
 
     def shrinking(descriptor, size_bytes, at):
@@ -613,7 +634,7 @@ def test_a_text_that_becomes_shorter_while_its_end_is_looked_for(tmp_path, monke
 
 def test_a_clone_of_a_text_without_a_last_line_end_says_what_is_missing(tmp_path):
     (tmp_path / "train.txt").write_bytes(b"1\n2")
-    file = listed(tmp_path, "train.txt", role="train", file_class="line", samples=-1)
+    file = listed(tmp_path, "train.txt", role="train", file_class="line", samples=COUNTED)
     source = Source(workload="dlrm", format="text", compression="none", files=(file,))
 
     def end(size_bytes, origin):
