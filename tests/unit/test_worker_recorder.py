@@ -125,7 +125,8 @@ while time.monotonic_ns() < began_ns + 1_000_000_000:
     calls.pread(descriptor, file, offset=0, address=address, size_bytes=1 << 20)
 wall_ns, queue_ns = time.monotonic_ns() - began_ns, calls.clock.runqueue_ns() - queue_ns
 totals = calls.totals
-print(wall_ns, queue_ns, totals.runqueue_ns, totals.wall_ns - totals.cpu_ns - totals.runqueue_ns)
+storage_ns = totals.wall_ns - totals.cpu_ns - totals.runqueue_ns
+print(wall_ns, queue_ns, totals.runqueue_ns, storage_ns, len(calls.rows()))
 """
 
 
@@ -133,23 +134,20 @@ def test_cached_reads_beside_a_busy_neighbour_wait_for_the_core_and_not_for_stor
     core = min(os.sched_getaffinity(0))
     root = Path(__file__).parents[2]
     pinned = {"preexec_fn": lambda: os.sched_setaffinity(0, {core}), "cwd": root}
-    shares = []
     with subprocess.Popen([sys.executable, "-c", "while True: pass"], **pinned) as neighbour:
         try:
-            # What a hypervisor takes in a call seems to be storage, one time or the other; what was
-            # booked wrongly would be half of the time, each time.
-            while len(shares) < 3 and min(shares, default=1) >= 0.02:
-                command = [sys.executable, "-c", READER, file.path]
-                done = subprocess.run(command, capture_output=True, text=True, check=True, **pinned)
-                wall_ns, queue_ns, recorded_ns, storage_ns = map(int, done.stdout.split())
-                assert queue_ns > wall_ns / 5, "the neighbour took no core"
-                # What is lost between two calls is theirs, and not in the calls' sum; what a
-                # hypervisor takes in them is in the sum, and not the run queue's.
-                assert 0.8 * queue_ns < recorded_ns < 1.2 * queue_ns
-                shares.append(storage_ns / wall_ns)
+            command = [sys.executable, "-c", READER, file.path]
+            done = subprocess.run(command, capture_output=True, text=True, check=True, **pinned)
         finally:
             neighbour.kill()
-    assert min(shares) < 0.02, shares
+    wall_ns, queue_ns, recorded_ns, storage_ns, reads = map(int, done.stdout.split())
+    assert queue_ns > wall_ns / 5, "the neighbour took no core"
+    # What is lost between two calls is theirs, and not in the calls' sum; what a hypervisor takes
+    # in them is in the sum, and not the run queue's.
+    assert 0.8 * queue_ns < recorded_ns < 1.2 * queue_ns
+    # Between the readings of two clocks lies up to a microsecond a call, which seems storage's: a
+    # read of cached data may take no more than 25.
+    assert storage_ns < 0.02 * wall_ns + 1_000 * reads
 
 
 def test_a_read_that_waits_is_not_told_as_the_run_queues(calls, file):
