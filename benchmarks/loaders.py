@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from dsgen.manifest import read_manifest
-from harness.worker.loading.buffers import touched
+from dsgen.memory import touched
 from harness.worker.loading.npy import CALLS_PER_FILE, NpyReader
 from harness.worker.record import Phase
 from harness.worker.recording.io import DataCalls, TracedFile

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dsgen.errors import DataSetError
-from harness.worker.loading.buffers import touched
+from dsgen.memory import touched
 from harness.worker.loading.npy import CALLS_PER_FILE, NpyReader, parse_header
 from harness.worker.record import FileClass, Op
 from harness.worker.recording import io

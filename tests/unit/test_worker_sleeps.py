@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from harness.worker.loading.buffers import touched
+from dsgen.memory import touched
 from harness.worker.record import FileClass
 from harness.worker.recording.io import DataCalls, TracedFile
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsgen.errors import DataSetError
-from harness.worker.loading.buffers import Bytes, fresh
+from dsgen.memory import Bytes, fresh
 from harness.worker.recording.io import DataCalls, TracedFile
 
 # Open, read and close make this many calls; more only where the kernel returns less than it has.

@@ -16,7 +16,7 @@ import numpy as np
 
 from dsgen import tfrecord
 from dsgen.errors import DataSetError
-from harness.worker.loading.buffers import Bytes, touched
+from dsgen.memory import Bytes, touched
 from harness.worker.loading.damage import record_error
 from harness.worker.recording.io import DataCalls, TracedFile
 

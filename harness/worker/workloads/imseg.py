@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from dsgen.errors import DataSetError
 from dsgen.manifest import Manifest, ManifestFile
+from dsgen.memory import Bytes, held_bytes, touched
 from dsgen.seed import named_words
-from harness.worker.loading.buffers import Bytes, held_bytes, touched
 from harness.worker.loading.npy import CALLS_PER_FILE, NpyReader
 from harness.worker.order import (
     Samples,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.worker.loading.buffers import fresh, held_bytes, touched
+from dsgen.memory import fresh, held_bytes, touched
 
 HUGE = 2 << 20
 
