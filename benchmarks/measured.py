@@ -14,18 +14,19 @@ import itertools
 import os
 import secrets
 import shutil
-import subprocess
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from commands import harness
+from commands import checked, compared, harness
 from similarity import drawn_cases
 
 from dsgen.manifest import MANIFEST_NAME
-from dsgen.workloads.imseg import Case, cases, pair
+from dsgen.workloads.imseg import Case, cases, originals, pair
 from harness.engine.base_image import ensure_base_image
 from harness.engine.client import connect
+from harness.fidelity.run import said
+from harness.similarity.document import Similarity
 from tests.container.traced import READERS, run_traced, traced_image
 
 _EPOCHS = 4
@@ -75,6 +76,8 @@ def drawn(like: list[Case], seed: int) -> list[Case]:
         if left[case.role]:
             left[case.role] -= 1
             found.append(case)
+        if not left.total():
+            break
     return found
 
 
@@ -119,11 +122,36 @@ def reference(directory: Path, data: Path, found: list[Case], regime: Training, 
     return output
 
 
-def checked(done: subprocess.CompletedProcess[str]) -> str:
-    """Return what a command printed; end with what it said if it failed."""
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return done.stdout
+def measure(directory: Path, regime: Training, seeds: int, *, traced: bool) -> Similarity:
+    """Train over both sides for each seed, and return the numbers that can be had of them."""
+    if regime.cases > len(originals()):
+        raise SystemExit(f"{regime.cases} cases are more than the original has")
+    if directory.exists():
+        raise SystemExit(f"{directory} is of a run before; remove it, or name another --directory")
+    places = {name: directory / "data" / name for name in ("stand-in", "original", "generated")}
+    try:
+        checked(harness("originals", "imseg", "--data", places["stand-in"]))
+        (manifest,) = places["stand-in"].rglob(MANIFEST_NAME)
+        runs: dict[str, list[Path]] = {"reference": [], "original": [], "generated": []}
+        for seed in range(1, seeds + 1):
+            generated = list(itertools.islice(cases("kits19", seed), regime.cases))
+            words = ("--law", "kits19", "--size", bytes_of(generated), "--seed", seed)
+            checked(harness("generate", "imseg", "--data", places["generated"], *words))
+            chosen = drawn(generated, seed)
+            link(manifest.parent, chosen, places["original"])
+            # What comes second may find another device: each is first in turn.
+            for side in ("original", "generated") if seed % 2 else ("generated", "original"):
+                data = next(places[side].rglob("case_*_x.npy")).parent
+                runs[side].append(regime.train(data, directory / f"{side}-{seed}", seed))
+                print(side, seed, runs[side][-1], flush=True)
+            shutil.rmtree(places["generated"])
+            if traced:
+                path = reference(directory, places["original"], chosen, regime, seed)
+                runs["reference"].append(path)
+            shutil.rmtree(places["original"])
+    finally:
+        shutil.rmtree(directory / "data", ignore_errors=True)
+    return compared("imseg", runs, directory / "similarity")
 
 
 def main() -> None:
@@ -135,35 +163,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--directory", type=Path, default=Path("data/benchmark-measured"))
     options = parser.parse_args()
-    directory, regime = options.directory.absolute(), REGIMES[options.regime]
-    if directory.exists():
-        raise SystemExit(f"{directory} is of a run before; remove it, or name another --directory")
-    places = {name: directory / "data" / name for name in ("stand-in", "original", "generated")}
-    try:
-        checked(harness("originals", "imseg", "--data", places["stand-in"]))
-        (manifest,) = places["stand-in"].rglob(MANIFEST_NAME)
-        runs: dict[str, list[Path]] = {"reference": [], "original": [], "generated": []}
-        for seed in range(1, options.seeds + 1):
-            generated = list(itertools.islice(cases("kits19", seed), regime.cases))
-            words = ("--law", "kits19", "--size", bytes_of(generated), "--seed", seed)
-            checked(harness("generate", "imseg", "--data", places["generated"], *words))
-            originals = drawn(generated, seed)
-            link(manifest.parent, originals, places["original"])
-            # What comes second may find another device: each is first in turn.
-            for side in ("original", "generated") if seed % 2 else ("generated", "original"):
-                data = next(places[side].rglob("case_*_x.npy")).parent
-                runs[side].append(regime.train(data, directory / f"{side}-{seed}", seed))
-                print(side, seed, runs[side][-1], flush=True)
-            shutil.rmtree(places["generated"])
-            if options.reference:
-                path = reference(directory, places["original"], originals, regime, seed)
-                runs["reference"].append(path)
-            shutil.rmtree(places["original"])
-    finally:
-        shutil.rmtree(directory / "data", ignore_errors=True)
-    flags = [word for side, own in runs.items() for path in own for word in (f"--{side}", path)]
-    done = harness("similarity", "imseg", *flags, "--output", directory / "similarity")
-    print(checked(done), done.stderr)
+    regime = REGIMES[options.regime]
+    directory = options.directory.absolute()
+    print(*said(measure(directory, regime, options.seeds, traced=options.reference)), sep="\n")
 
 
 if __name__ == "__main__":

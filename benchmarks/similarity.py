@@ -9,14 +9,16 @@ Usage: python benchmarks/similarity.py imseg --size 200GiB --laws kits19,uniform
        [--equal-counts] [--drawn-original] [--output FILE.json]
 
 imseg also has laws that are no data set's, as controls: lognormal and normal, fitted to the sizes
-of the original's cases, and constant, their mean. --equal-counts gives each data set as many
-training and evaluation cases as the original has at this size. --drawn-original takes, below the
-original's own size, other ones of its cases for each seed instead of its first ones: then the floor
-says how alike two choices from the original are. imseg is planned as the published
-runs were (8 ranks, batch 4, 20 epochs, evaluation from 10 every 2), bert and dlrm as by default.
+of the original's cases, and constant, their mean. --equal-counts gives each data set as many files
+of each role as the original has at this size, whatever size it has then itself. --drawn-original
+takes the original's cases in an order of the seed, again and again where the size is larger: then
+the floor says how alike two choices from the original are, where a size is no multiple of it. imseg
+is planned as the published runs were (8 ranks, batch 4, 20 epochs, evaluation from 10 every 2),
+bert and dlrm as by default.
 """
 
 import argparse
+import itertools
 import json
 import time
 from collections import Counter
@@ -57,7 +59,7 @@ _LEAST_BYTES = 1_000_000  # where a normal law would have none, or less
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What is compared: the workload, its size, and how many cases and which of the original's."""
+    """What is compared: the workload, its size, and how many files and which of the original's."""
 
     workload: str
     size: str
@@ -73,9 +75,14 @@ def config_of(wanted: Wanted, law: str, seed: int) -> Config:
     words += ["--data", str(_NOWHERE), "--results", str(_NOWHERE)]
     if wanted.workload != "bert":  # whose records are followed
         words += ["--entropy", "holes"]
+    return resolved(wanted.workload, words)
+
+
+def resolved(workload: str, words: Sequence[str]) -> Config:
+    """Return the configuration that these flags ask for."""
     parser = argparse.ArgumentParser()
     add_flags(parser)
-    return resolve(wanted.workload, parser.parse_args(words), Path.cwd())
+    return resolve(workload, parser.parse_args(words), Path.cwd())
 
 
 def control_shapes(law: str, seed: int) -> Iterator[tuple[int, int, int]]:
@@ -95,10 +102,14 @@ def control_shapes(law: str, seed: int) -> Iterator[tuple[int, int, int]]:
         yield max(1, int(max(size_bytes, _LEAST_BYTES) - 2 * HEADER_BYTES) // 5), 1, 1
 
 
-def drawn_cases(seed: int) -> list[Case]:
-    """Return all cases of the original in an order of the seed."""
-    places = permutation(named_words("imseg-drawn", seed), len(originals()))
-    return [originals()[place] for place in places]
+def drawn_cases(seed: int) -> Iterator[Case]:
+    """Yield the original's cases in an order of the seed, then in others, all for training."""
+    words = named_words("imseg-drawn", seed)
+    for turn in itertools.count():
+        for place in permutation(words, len(originals())):
+            case = originals()[place]
+            number = turn * len(originals()) + case.case
+            yield replace(case, case=number, role="train" if turn else case.role)
 
 
 def law_cases(law: str, seed: int) -> Iterator[Case]:
@@ -131,6 +142,20 @@ def imseg_layout(law: str, seed: int, like: Layout, *, equal_counts: bool) -> La
     return Layout(parameters=like.parameters, files=tuple(files))
 
 
+def first_files(layout: Layout, like: Layout) -> Layout:
+    """Return the first files of a layout, as many of each role as `like` has."""
+    left = Counter(file.role for file in like.files)
+    files: list[PlannedFile] = []
+    for file in layout.files:
+        if left[file.role]:
+            left[file.role] -= 1
+            files.append(replace(file, index=len(files)))
+    if left.total():
+        what = f"law {layout.parameters.law} has fewer files than the stand-in at this size"
+        raise SystemExit(f"{what}; leave it out of --laws, or --equal-counts")
+    return replace(layout, files=tuple(files))
+
+
 def planned_pattern(wanted: Wanted, law: str, seed: int) -> Pattern:
     """Plan a run and return its calls."""
     original = STAND_INS[wanted.workload].wanted.law
@@ -142,7 +167,8 @@ def planned_pattern(wanted: Wanted, law: str, seed: int) -> Pattern:
         layout = imseg_layout(law, seed, layout, equal_counts=wanted.equal_counts)
     elif law != original:
         config = config_of(wanted, law, seed)
-        layout = planned(config)
+        full = planned(config)
+        layout = first_files(full, layout) if wanted.equal_counts else full
     spec = worker_spec(config, _NOWHERE, _NOWHERE)
     reading = plan(spec, unwritten(layout))
     rows = np.concatenate(list(plan_rows(spec, reading, InLayout(layout, _NOWHERE))))
@@ -236,6 +262,8 @@ def main() -> None:
     parser.add_argument("--drawn-original", action="store_true")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
+    if options.drawn_original and options.workload != "imseg":
+        parser.error("--drawn-original is for imseg, whose cases are known one by one")
     wanted = Wanted(
         workload=options.workload,
         size=options.size,

@@ -17,7 +17,7 @@ from dsgen.events import Emit, emit_json, notice
 from dsgen.remove import remove
 from dsgen.scale import MODES, scale_into
 from dsgen.size import echo_size, format_size
-from dsgen.stand_ins import HOLES_HELP, STAND_IN_SIZE_HELP, STAND_INS
+from dsgen.stand_ins import HOLES_HELP, STAND_IN_SIZE_HELP, STAND_INS, other_file_count
 from dsgen.verify import check_sound, verify
 from dsgen.workloads import WORKLOADS, plan
 from dsgen.write import generate
@@ -70,6 +70,8 @@ def generate_into(
             f"{layout.samples('eval'):,} evaluation samples, {layout.data_bytes:,} bytes{beside}"
         )
     )
+    if other := other_file_count(layout):
+        emit(notice(other))
     smallest = plan(workload, size_bytes=1, seed=seed, wanted=replace(wanted, min_files=0))
     if size_bytes < layout.data_bytes == smallest.data_bytes:
         emit(notice("the size is below that of the smallest data set: this is the smallest"))

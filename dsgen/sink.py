@@ -39,8 +39,9 @@ class SegmentSink:
     """Writes segments, one after the other; each process has one and keeps its buffers."""
 
     def __init__(self) -> None:
-        # Huge pages lie together: a device takes one request where small pages make four to eight
-        # (seen: 3.8 GB/s instead of 1.8 to 2.8). And they begin as direct writing wants.
+        # Huge pages lie together: a device that takes large requests gets one where small pages
+        # make four to eight (seen: 3.8 GB/s instead of 1.8 to 2.8). And they begin as direct
+        # writing wants.
         self._buffers = [fresh(_BUFFER_BYTES) for _ in range(_BUFFERS)]
         self._turn = 0  # the buffer that fills next
         self._threads = ThreadPoolExecutor(_WRITES, thread_name_prefix="write")

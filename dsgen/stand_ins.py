@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from dsgen.choices import Wanted
+from dsgen.layout import Layout
 from dsgen.workloads import bert
 
 STAND_IN_SIZE_HELP: Final = "default: the original's; below it its beginning, above it again"
@@ -68,3 +69,20 @@ STAND_INS: Final = {
         larger="more rows in both files",
     ),
 }
+
+
+def other_file_count(layout: Layout) -> str | None:
+    """Return a sentence where a bert data set has not as many files as the original at its size.
+
+    Their number is what storage sees of a small one: a pipeline opens all of its files at once. One
+    that was asked for is taken as it is.
+    """
+    parameters = layout.parameters
+    if parameters.workload != "bert" or parameters.min_files:
+        return None
+    law = STAND_INS["bert"].wanted.law
+    original = bert.plan(replace(parameters, law=str(law), entropy="natural"))
+    files, theirs = (sum(file.role == "train" for file in one.files) for one in (layout, original))
+    if files == theirs:
+        return None
+    return f"the original has {theirs} files at this size, not {files}: --law {law} has its sizes"

@@ -15,7 +15,7 @@ from dsgen.content import Drawn
 from dsgen.damage import DAMAGE_NAME
 from dsgen.manifest import read_manifest
 from dsgen.segments import blocks_of
-from dsgen.stand_ins import STAND_INS
+from dsgen.stand_ins import STAND_INS, other_file_count
 from dsgen.tfrecord import feature_names, read_record
 from dsgen.verify import verify
 from dsgen.workloads import plan
@@ -44,6 +44,23 @@ def layout_of(workload, size_bytes=None, *, holes=False):
     stand_in = STAND_INS[workload]
     wanted = stand_in.filled(holes=holes)
     return plan(workload, size_bytes=size_bytes or stand_in.bytes, seed=1, wanted=wanted)
+
+
+@pytest.mark.parametrize(
+    ("workload", "law", "min_files", "said"),
+    [
+        ("bert", "documented", 0, "the original has 23 files at this size, not 31: --law original"),
+        ("bert", "original", 0, "the original has 23 files at this size, not 22: --law original-m"),
+        ("bert", "original-mean", 0, None),
+        ("bert", "documented", 64, None),
+        ("imseg", "kits19", 0, None),
+    ],
+)
+def test_who_has_another_number_of_files_than_the_original_is_told(workload, law, min_files, said):
+    wanted = Wanted(law=law, min_files=min_files)
+    layout = plan(workload, size_bytes=16 * GIB, seed=1, wanted=wanted)
+    line = other_file_count(layout)
+    assert line is None if said is None else line.startswith(said)
 
 
 def dsgen(*words):

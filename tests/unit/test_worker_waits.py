@@ -101,3 +101,7 @@ def test_a_core_that_a_hypervisor_took_away_is_a_missing_core():
 
 def test_calls_are_not_blocked_for_longer_than_the_thread_was_off_its_cpu():
     assert own(cpu_ns=800) == [100, 150, 650, 100]
+
+
+def test_calls_have_no_more_cpu_than_the_thread():
+    assert own(io_wall_ns=350, io_cpu_ns=310, io_queue_ns=0) == [40, 300, 0, 660]

@@ -25,7 +25,7 @@ _pack_row, _pack_mark, _pack_where = PACKED_ROW.pack_into, _MARK.pack_into, WHER
 _monotonic_ns, _thread_time_ns = time.monotonic_ns, time.thread_time_ns
 # What is off its processor for less than this has not waited for a core: to be taken from it and
 # to get it back takes longer. So schedstat, dearer than both clocks, is only asked after more: what
-# it does not tell is at most this for each call and each gap between two.
+# it does not tell is at most this for each gap between two calls; in a call it is its CPU time.
 _UNNOTICED_NS = 3_000
 
 
@@ -174,6 +174,13 @@ class Recorder:
                 # Who never slept did not wait for storage. What is missing was without a core,
                 # also where a hypervisor had taken it, of which the run queue does not know.
                 queue0_ns = self._queue_ns - (t1_ns - t0_ns - cpu_ns)
+        else:
+            # Nor has it waited for storage: the rest lies between the readings of the two clocks,
+            # before the call as after it.
+            apart_ns = t1_ns - t0_ns - cpu_ns
+            cpu_ns += apart_ns
+            cpu0_ns -= apart_ns // 2
+            cpu1_ns = cpu0_ns + cpu_ns
         _pack_row(
             self._rows,
             self.row_count * _ROW_BYTES,

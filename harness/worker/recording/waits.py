@@ -28,10 +28,11 @@ def split_own(
 ) -> Waits:
     """Return the split when the main thread itself read the batch.
 
-    Looking at clocks takes wall time within calls that the CPU clock counts as outside. So calls
-    cannot have been blocked for longer than the whole interval was off its CPU. And what was off
-    its CPU without being blocked in a call was without a core, also where the run queue does not
-    know of it because a hypervisor had taken the core away.
+    Looking at clocks takes wall time within calls that the CPU clock counts as outside, or as
+    inside, up to 3 us a call. So calls cannot have been blocked for longer than the whole interval
+    was off its CPU, and have no more CPU than it has. And what was off its CPU without being
+    blocked in a call was without a core, also where the run queue does not know of it because a
+    hypervisor had taken the core away.
 
     Args:
         interval_ns: the whole wait, shape (steps,).
@@ -43,6 +44,7 @@ def split_own(
     """
     blocked_ns = np.maximum(interval_ns - cpu_ns - queue_ns, 0)
     storage_ns = np.minimum(io_wall_ns - io_cpu_ns - io_queue_ns, blocked_ns)
+    io_cpu_ns = np.minimum(io_cpu_ns, cpu_ns)
     return Waits(
         storage_ns=storage_ns,
         io_cpu_ns=io_cpu_ns,

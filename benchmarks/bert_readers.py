@@ -1,0 +1,141 @@
+"""bert with eight pipelines: the reference's reading, and ours by either loader, against its floor.
+
+For each seed the reference reader (tf.data in eight processes), our native loader and our loader
+`tfdata` train over the same files, each in a container under strace. Where the training computes
+they sleep, less than an accelerator would take, but long enough for tf.data to have all of its
+files ready. The reference shuffles anew each time, so that two runs of it differ as any two do.
+Printed: L of each loader against the reference over pairs of different runs, and the floor of the
+reference against itself. Needs a Docker engine.
+
+Usage: python benchmarks/bert_readers.py [--seeds 4] [--steps 200] [--directory DIR]
+"""
+
+import argparse
+import secrets
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from commands import checked, compared, harness
+from docker.client import DockerClient
+from similarity import resolved
+
+from dsgen.manifest import MANIFEST_NAME
+from harness.engine.choose import choose_engine
+from harness.engine.client import connect
+from harness.fidelity.run import said
+from harness.similarity.document import Similarity
+from harness.training import worker_spec
+from harness.worker.spec import StepTime, WorkerSpec
+from tests.container.traced import READERS, run_traced, traced_image
+
+_RANKS = 8
+_STEP_TIME = StepTime(mean_s=0.2, sd_s=0.0)  # of a V100: 1.08 s
+_START_S = 240.0  # the most that all ranks take to import TensorFlow
+_EVALUATIONS = 100  # of one record
+# 24 files for each pipeline, of which none ends within some hundred steps.
+_SET = ("--size", "1200MB", "--min-files", "192")
+_MAPS = ("part-*=record", "eval_10k=record:eval")
+LOADERS = ("native", "tfdata")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tracer:
+    """Runs Python in containers under strace, and imports what it did as recordings."""
+
+    client: DockerClient
+    image: str
+    directory: Path
+
+    def recorded(self, name: str, command: Sequence[object], limit_s: float) -> Path:
+        """Run a command of Python's, and return the recording of its calls on the data."""
+        place = self.directory / name
+        run_traced(
+            self.client,
+            self.image,
+            ("python", *command),
+            directory=self.directory,
+            run_id=f"bert-readers-{secrets.token_hex(4)}",
+            limit_s=limit_s,
+        )
+        (log,) = self.directory.glob("*.log")
+        maps = [word for one in _MAPS for word in ("--map", one)]
+        flags = ("--readers", "process", "--output", place)
+        checked(harness("trace", "--import", log, *maps, *flags))
+        log.unlink()
+        return place
+
+
+def measure(directory: Path, seeds: int, steps: int) -> dict[str, Similarity]:
+    """Let all read, and return how each loader stands to the reference."""
+    if directory.exists():
+        raise SystemExit(f"{directory} is of a run before; remove it, or name another --directory")
+    directory.mkdir(parents=True)
+    engine = choose_engine("docker")
+    engine.prepare(print)
+    client = connect()
+    image = traced_image(client, engine.facts()["image_id"], "strace")
+    tracer = Tracer(client=client, image=image, directory=directory)
+    limit_s = _START_S + 2 * steps * _STEP_TIME.mean_s
+    runs: dict[str, list[Path]] = {side: [] for side in ("reference", *LOADERS)}
+    try:
+        checked(harness("generate", "bert", "--data", directory / "data", *_SET))
+        (manifest,) = (directory / "data").rglob(MANIFEST_NAME)
+        # Or whoever reads first would be the only one that waits for the device.
+        for path in manifest.parent.iterdir():
+            path.read_bytes()
+        for seed in range(1, seeds + 1):
+            turn = seed % len(runs)
+            for side in [*runs, *runs][turn : turn + len(runs)]:
+                command = _command(side, directory, manifest.parent, seed, steps)
+                runs[side].append(tracer.recorded(f"{side}-{seed}", command, limit_s))
+    finally:
+        shutil.rmtree(directory / "data", ignore_errors=True)
+    return {
+        loader: compared(
+            "bert",
+            {"reference": runs["reference"], "original": runs[loader]},
+            directory / f"similarity-{loader}",
+        )
+        for loader in LOADERS
+    }
+
+
+def _command(side: str, directory: Path, data: Path, seed: int, steps: int) -> Sequence[object]:
+    """Return the words of a reader."""
+    spec = _spec(side, data, directory / f"out-{side}-{seed}", seed, steps)
+    if side not in LOADERS:
+        return (
+            *(READERS / "bert.py", "--data", data, "--ranks", _RANKS, "--steps", steps),
+            *("--batch-size", spec.batch_size, "--step-s", _STEP_TIME.mean_s),
+            *("--eval-steps", _EVALUATIONS),
+        )
+    path = directory / f"{side}-{seed}.json"
+    path.write_text(spec.to_json())
+    return ("-m", "harness.worker", path)
+
+
+def _spec(side: str, data: Path, out: Path, seed: int, steps: int) -> WorkerSpec:
+    words = ["--loader", side if side in LOADERS else LOADERS[0], "--seed", str(seed)]
+    words += ["--steps", str(steps), "--epochs", "1", "--accelerators", str(_RANKS)]
+    words += ["--checkpoint", "none", "--cache", "asis"]
+    words += ["--data", str(data), "--results", str(out), *_SET]
+    return replace(worker_spec(resolved("bert", words), data, out), step_time=_STEP_TIME)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--directory", type=Path, default=Path("data/benchmark-bert-readers"))
+    options = parser.parse_args()
+    found = measure(options.directory.absolute(), options.seeds, options.steps)
+    for loader, document in found.items():
+        print(loader, *said(document), sep="\n")
+
+
+if __name__ == "__main__":
+    main()
