@@ -16,24 +16,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import compare
 import crew
+import fidelity
 import generate
 import interrupt
-import measured
 import memory
 import read
 import scale
-import similarity
 from commands import ROOT, Outcome, harness, result_of
 
 from dsgen.errors import ExitCode
 from dsgen.workloads import WORKLOADS
-from harness.fidelity.run import said
 from harness.worker.accelerators.emulated import Emulated
 from harness.worker.recording.clock import set_timer_slack
 from harness.worker.spec import StepTime
@@ -249,55 +246,6 @@ def selftest(directory: Path) -> Outcome:
     return not failed, ", ".join(f"{cause} {count}" for cause, count in right) + " of 10 right"
 
 
-def size_laws(_: Path) -> Outcome:
-    """Planned imseg: at the floor at 200 and 500 GiB, and each coarser law of sizes scores less.
-
-    At 500 GiB against the original's cases in orders of the seed: in its own order the last turn is
-    the same each time, and the floor has no room for another choice of it, which is printed.
-    """
-    laws = ["kits19", "lognormal", "normal", "uniform", "constant"]
-    wanted = similarity.Wanted(workload="imseg", size="200GiB")
-    found = similarity.measure(wanted, laws, range(1, 4))
-    own = replace(wanted, size="500GiB", equal_counts=True)
-    larger = {
-        "its own order": own,
-        "orders of the seed": replace(own, drawn_original=True),
-    }
-    drawn = {
-        name: similarity.measure(one, ["kits19"], range(1, 4))["kits19"]
-        for name, one in larger.items()
-    }
-    scores = [found[law].L or 0 for law in laws]
-    ordered = scores == sorted(scores, reverse=True)
-    good = found["kits19"].holds is True and drawn["orders of the seed"].holds is True and ordered
-    figures = [f"{law} {found[law].statement}" for law in laws]
-    figures += [f"500 GiB, {name}: {one.statement}" for name, one in drawn.items()]
-    return good, "; ".join(figures)
-
-
-def million_rows(_: Path) -> Outcome:
-    """Compare two recordings of a million rows each, calls and times, in 10 s and 1 GB."""
-    cost = similarity.score_cost(similarity.Wanted(workload="imseg", size="200GiB"))
-    good = cost.rows >= 10**6 and cost.seconds <= 10 and cost.peak_bytes <= 10**9
-    figure = f"{cost.seconds:.1f} s (10), {cost.peak_bytes / 1e9:.2f} GB (1)"
-    return good, f"two of {cost.rows:,} rows in {figure}"
-
-
-def measured_similarity(directory: Path, regime: str) -> Outcome:
-    """Train over the original's sizes and over generated ones: L at the floor, T of ours, too.
-
-    A reference reader's calls under strace take longer, and have no T. Four seeds have wide
-    intervals: this finds what is wrong by 0.03 and more, and size-laws what is wrong by less.
-    """
-    place, traced = directory / f"measured-{regime}", regime == "cold"
-    shutil.rmtree(place, ignore_errors=True)
-    found = measured.measure(place, measured.REGIMES[regime], 4, traced=traced)
-    numbers = [found.data, *((found.reader, found.both) if traced else ())]
-    held = all(one is not None and one.holds is True for one in numbers)
-    timed = found.data is not None and found.data.holds_time is True
-    return held and timed, "; ".join(said(found))
-
-
 def visited_bytes(run: Path, files: dict[str, dict[str, Any]]) -> list[int]:
     """Return, for each epoch, the bytes of (size + 4,224) over the files opened in training."""
     import numpy as np
@@ -394,10 +342,11 @@ CHECKS: dict[str, Callable[[Path], Outcome]] = {
     "laws": lambda _: tests("tests/property"),
     "bad-input": lambda _: tests("tests/unit"),
     "selftest": selftest,
-    "size-laws": size_laws,
-    "million-rows": million_rows,
-    "measured-cold": lambda directory: measured_similarity(directory, "cold"),
-    "measured-warm": lambda directory: measured_similarity(directory, "warm"),
+    "bert-readers": fidelity.readers_of_bert,
+    "size-laws": fidelity.size_laws,
+    "million-rows": fidelity.million_rows,
+    "measured-cold": lambda directory: fidelity.measured_numbers(directory, "cold"),
+    "measured-warm": lambda directory: fidelity.measured_numbers(directory, "warm"),
     "interruption": interrupt.interruption,
 }
 

@@ -11,15 +11,14 @@ Usage: python benchmarks/bert_readers.py [--seeds 4] [--steps 200] [--directory 
 """
 
 import argparse
-import secrets
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from commands import checked, compared, harness
-from docker.client import DockerClient
 from similarity import resolved
+from traced import Tracer
 
 from dsgen.manifest import MANIFEST_NAME
 from harness.engine.choose import choose_engine
@@ -28,7 +27,7 @@ from harness.fidelity.run import said
 from harness.similarity.document import Similarity
 from harness.training import worker_spec
 from harness.worker.spec import StepTime, WorkerSpec
-from tests.container.traced import READERS, run_traced, traced_image
+from tests.container.traced import READERS, traced_image
 
 _RANKS = 8
 _STEP_TIME = StepTime(mean_s=0.2, sd_s=0.0)  # of a V100: 1.08 s
@@ -38,33 +37,6 @@ _EVALUATIONS = 100  # of one record
 _SET = ("--size", "1200MB", "--min-files", "192")
 _MAPS = ("part-*=record", "eval_10k=record:eval")
 LOADERS = ("native", "tfdata")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Tracer:
-    """Runs Python in containers under strace, and imports what it did as recordings."""
-
-    client: DockerClient
-    image: str
-    directory: Path
-
-    def recorded(self, name: str, command: Sequence[object], limit_s: float) -> Path:
-        """Run a command of Python's, and return the recording of its calls on the data."""
-        place = self.directory / name
-        run_traced(
-            self.client,
-            self.image,
-            ("python", *command),
-            directory=self.directory,
-            run_id=f"bert-readers-{secrets.token_hex(4)}",
-            limit_s=limit_s,
-        )
-        (log,) = self.directory.glob("*.log")
-        maps = [word for one in _MAPS for word in ("--map", one)]
-        flags = ("--readers", "process", "--output", place)
-        checked(harness("trace", "--import", log, *maps, *flags))
-        log.unlink()
-        return place
 
 
 def measure(directory: Path, seeds: int, steps: int) -> dict[str, Similarity]:
@@ -89,7 +61,10 @@ def measure(directory: Path, seeds: int, steps: int) -> dict[str, Similarity]:
             turn = seed % len(runs)
             for side in [*runs, *runs][turn : turn + len(runs)]:
                 command = _command(side, directory, manifest.parent, seed, steps)
-                runs[side].append(tracer.recorded(f"{side}-{seed}", command, limit_s))
+                path = tracer.recorded(
+                    f"{side}-{seed}", command, _MAPS, "--readers", "process", limit_s=limit_s
+                )
+                runs[side].append(path)
     finally:
         shutil.rmtree(directory / "data", ignore_errors=True)
     return {
@@ -107,13 +82,13 @@ def _command(side: str, directory: Path, data: Path, seed: int, steps: int) -> S
     spec = _spec(side, data, directory / f"out-{side}-{seed}", seed, steps)
     if side not in LOADERS:
         return (
-            *(READERS / "bert.py", "--data", data, "--ranks", _RANKS, "--steps", steps),
+            *("python", READERS / "bert.py", "--data", data, "--ranks", _RANKS, "--steps", steps),
             *("--batch-size", spec.batch_size, "--step-s", _STEP_TIME.mean_s),
             *("--eval-steps", _EVALUATIONS),
         )
     path = directory / f"{side}-{seed}.json"
     path.write_text(spec.to_json())
-    return ("-m", "harness.worker", path)
+    return ("python", "-m", "harness.worker", path)
 
 
 def _spec(side: str, data: Path, out: Path, seed: int, steps: int) -> WorkerSpec:

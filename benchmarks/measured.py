@@ -12,7 +12,6 @@ Usage: python benchmarks/measured.py cold|warm [--reference] [--seeds 4] [--dire
 import argparse
 import itertools
 import os
-import secrets
 import shutil
 from collections import Counter
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from commands import checked, compared, harness
 from similarity import drawn_cases
+from traced import Tracer
 
 from dsgen.manifest import MANIFEST_NAME
 from dsgen.workloads.imseg import Case, cases, originals, pair
@@ -27,7 +27,7 @@ from harness.engine.base_image import ensure_base_image
 from harness.engine.client import connect
 from harness.fidelity.run import said
 from harness.similarity.document import Similarity
-from tests.container.traced import READERS, run_traced, traced_image
+from tests.container.traced import READERS, traced_image
 
 _EPOCHS = 4
 _REFERENCE_LIMIT_S = 900
@@ -99,27 +99,16 @@ def reference(directory: Path, data: Path, found: list[Case], regime: Training, 
     (own / "marks").mkdir(parents=True)
     numbers = {file.path.split("_")[1] for file in files}
     (own / "evaluated").write_text("\n".join(numbers))
-    run_traced(
-        client,
-        image,
-        (
-            *("/usr/bin/python3", READERS / "imseg.py", "--data", data),
-            *("--ranks", regime.ranks, "--batch-size", regime.batch_size),
-            *("--epochs", _EPOCHS, "--eval-from", _EPOCHS, "--seed", seed),
-            *("--evaluation-cases", own / "evaluated", "--marks", own / "marks"),
-        ),
-        directory=directory,
-        run_id=f"measured-{secrets.token_hex(4)}",
-        limit_s=_REFERENCE_LIMIT_S,
+    command = (
+        *("/usr/bin/python3", READERS / "imseg.py", "--data", data),
+        *("--ranks", regime.ranks, "--batch-size", regime.batch_size),
+        *("--epochs", _EPOCHS, "--eval-from", _EPOCHS, "--seed", seed),
+        *("--evaluation-cases", own / "evaluated", "--marks", own / "marks"),
     )
     maps = [f"{file.path}={file.file_class}:eval" for file in files]
     maps += [f"case_*_{file_class}.npy={file_class}" for file_class in "xy"]
-    flags = [word for one in maps for word in ("--map", one)]
-    (log,) = directory.glob("*.log")
-    output = directory / f"reference-{seed}"
-    checked(harness("trace", "--import", log, *flags, "--output", output))
-    log.unlink()
-    return output
+    tracer = Tracer(client=client, image=image, directory=directory)
+    return tracer.recorded(f"reference-{seed}", command, maps, limit_s=_REFERENCE_LIMIT_S)
 
 
 def measure(directory: Path, regime: Training, seeds: int, *, traced: bool) -> Similarity:

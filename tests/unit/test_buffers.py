@@ -3,6 +3,7 @@
 import pytest
 
 from dsgen.memory import fresh, held_bytes, touched
+from dsgen.sink import SegmentSink
 
 HUGE = 2 << 20
 
@@ -35,3 +36,8 @@ def test_a_buffer_has_its_size_and_can_be_written_to_its_end(make, size_bytes):
         mapping = mapping.base
     end = mapping.ctypes.data + mapping.nbytes
     assert end - buffer.ctypes.data >= held_bytes(size_bytes)
+
+
+def test_what_is_written_directly_lies_in_huge_pages():
+    buffers = SegmentSink()._buffers
+    assert [buffer.ctypes.data % HUGE for buffer in buffers] == [0] * len(buffers)
