@@ -4,10 +4,10 @@
 sees is the number of files and their sizes. Records differ in length, but always come in pairs that
 are twice the mean, so that every size and offset is known before a byte is written.
 
-Source of the counts: the README of the generator that this one replaces (`documented`), and the
-original's 156.77 million records in 500 files with 2,496.9 bytes each (`original`;
-argonne-lcf/dlio_benchmark, configs/workload/bert.yaml). Source of the sizes of `original-mean`:
-README of discslab-dl-bench/mlcomns_bert.
+Source of the sizes of `original-mean`: README of discslab-dl-bench/mlcomns_bert. Source of the
+counts: the README of the generator that this one replaces (`documented`), and the original's 156.77
+million records in 500 files with 2,496.9 bytes each (`original`; argonne-lcf/dlio_benchmark,
+configs/workload/bert.yaml).
 """
 
 import itertools
@@ -25,10 +25,10 @@ from dsgen.seed import below, named_words
 from dsgen.workloads import bert_records
 from dsgen.workloads.bert_records import MEAN_BYTES, record_count, sparse_record_count
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 FORMATS: Final = {
     "tfrecord": Choices(
-        laws=("documented", "original", "original-mean"),
+        laws=("original-mean", "original", "documented"),
         entropies=("natural", "holes"),
         min_files=True,
     )
@@ -66,8 +66,8 @@ def plan(parameters: Parameters) -> Layout:
     of = max(len(sizes), FILES_IN_NAME)
     names = [f"part-{index:05d}-of-{of:05d}" for index in range(len(sizes))]
     evaluation = max(1, min(_EVALUATION_RECORDS, records // _TRAINING_PER_EVALUATION))
-    original = parameters.law == "original-mean"
-    sizes.append(_EVALUATION_BYTES if original else evaluation * MEAN_BYTES)
+    whole = parameters.law == "original-mean" and evaluation == _EVALUATION_RECORDS
+    sizes.append(_EVALUATION_BYTES if whole else evaluation * MEAN_BYTES)
     sparse = parameters.entropy == "holes"
     files = [
         _file(index, path, size_bytes, evaluates=index == len(names), sparse=sparse)

@@ -61,6 +61,8 @@ DATA_SETS = [
     data_set("imseg", 150_000_000, law="uniform"),
     data_set("imseg", 70_000_000, law="small", entropy="incompressible"),
     data_set("bert", 30_000_000, law="original", min_files=12),
+    data_set("bert", 30_000_000, law="original-mean", min_files=12),
+    data_set("bert", 30_000_000, law="documented", min_files=12),
     data_set("dlrm", 20_000_000, format="text", entropy="incompressible"),
     data_set("dlrm", 60_000_000, format="npz", compression="stored"),
     data_set("dlrm", 30_000_000, format="npz", entropy="incompressible"),

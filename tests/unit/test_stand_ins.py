@@ -65,7 +65,7 @@ def test_who_has_another_number_of_files_than_the_original_is_told(workload, law
 
 def test_generate_says_that_the_original_has_another_number_of_files(tmp_path):
     words = ("generate", "bert", "--output", tmp_path / "set", "--size", "16GiB")
-    done = dsgen(*words, "--entropy", "holes")
+    done = dsgen(*words, "--law", "documented", "--entropy", "holes")
     assert done.returncode == 0, done.stderr
     assert "the original has 23 files at this size, not 31" in done.stdout
 
