@@ -6,14 +6,15 @@ over all pairs of different seeds, the floor of the original against itself over
 half the width of the jackknife's interval, and the components. Asserts nothing.
 
 Usage: python benchmarks/similarity.py imseg --size 200GiB --laws kits19,uniform [--seeds 3]
-       [--equal-counts] [--drawn-original] [--output FILE.json]
+       [--equal-counts] [--drawn-original] [--whole-original] [--min-files N] [--output FILE.json]
 
 imseg also has laws that are no data set's, as controls: lognormal and normal, fitted to the sizes
 of the original's cases, and constant, their mean. --equal-counts gives each data set as many files
 of each role as the original has at this size, whatever size it has then itself. --drawn-original
 takes the original's cases in an order of the seed, again and again where the size is larger: then
-the floor says how alike two choices from the original are, where a size is no multiple of it. imseg
-is planned as the published runs were (8 ranks, batch 4, 20 epochs, evaluation from 10 every 2),
+the floor says how alike two choices from the original are, where a size is no multiple of it.
+--whole-original takes all of the original, whatever the size of the data sets, and --min-files is
+what `generate bert` has by that name. imseg is planned as the published runs were (8 ranks, batch 4, 20 epochs, evaluation from 10 every 2),
 bert and dlrm as by default.
 """
 
@@ -53,7 +54,7 @@ from harness.worker.workloads import plan
 _PRESETS: Final = {"imseg": "published", "bert": "default", "dlrm": "default"}
 # Nothing is there, and nothing will be.
 _NOWHERE: Final = Path("/nowhere")
-_DRAWN = "drawn"
+_DRAWN, _WHOLE = "drawn", "whole"
 _LEAST_BYTES = 1_000_000  # where a normal law would have none, or less
 
 
@@ -65,12 +66,15 @@ class Wanted:
     size: str
     equal_counts: bool = False
     drawn_original: bool = False
+    whole_original: bool = False
+    min_files: int = 0
 
 
 def config_of(wanted: Wanted, law: str, seed: int) -> Config:
     """Return the configuration of a planned run."""
     stand_in = STAND_INS[wanted.workload].wanted
     words = ["--preset", _PRESETS[wanted.workload], "--size", wanted.size, "--law", law]
+    words += ["--min-files", str(wanted.min_files)] if wanted.min_files else []
     words += ["--seed", str(seed), "--checkpoint", "none", "--format", str(stand_in.format)]
     words += ["--data", str(_NOWHERE), "--results", str(_NOWHERE)]
     if wanted.workload != "bert":  # whose records are followed
@@ -159,6 +163,9 @@ def first_files(layout: Layout, like: Layout) -> Layout:
 def planned_pattern(wanted: Wanted, law: str, seed: int) -> Pattern:
     """Plan a run and return its calls."""
     original = STAND_INS[wanted.workload].wanted.law
+    if law == _WHOLE:
+        law, size = str(original), f"{STAND_INS[wanted.workload].bytes}B"
+        wanted = replace(wanted, size=size, min_files=0)
     config = config_of(wanted, str(original), seed)
     layout = planned(config)
     if wanted.drawn_original and law == original:
@@ -233,7 +240,7 @@ def score_cost(wanted: Wanted) -> Cost:
 
 def measure(wanted: Wanted, laws: Iterable[str], seeds: Sequence[int]) -> dict[str, Fidelity]:
     """Hold sets of each law against the original; without another law, that against itself."""
-    original = str(STAND_INS[wanted.workload].wanted.law)
+    original = _WHOLE if wanted.whole_original else str(STAND_INS[wanted.workload].wanted.law)
     sides = {
         law: [planned_side(wanted, law, seed) for seed in seeds]
         for law in dict.fromkeys([original, *laws])
@@ -260,15 +267,21 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--equal-counts", action="store_true")
     parser.add_argument("--drawn-original", action="store_true")
+    parser.add_argument("--whole-original", action="store_true")
+    parser.add_argument("--min-files", type=int, default=0)
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     if options.drawn_original and options.workload != "imseg":
         parser.error("--drawn-original is for imseg, whose cases are known one by one")
+    if options.whole_original and (options.equal_counts or options.drawn_original):
+        parser.error("--whole-original has no counts that a smaller set could have")
     wanted = Wanted(
         workload=options.workload,
         size=options.size,
         equal_counts=options.equal_counts or options.drawn_original,
         drawn_original=options.drawn_original,
+        whole_original=options.whole_original,
+        min_files=options.min_files,
     )
     started_s = time.monotonic()
     found = measure(wanted, options.laws.split(","), range(1, options.seeds + 1))

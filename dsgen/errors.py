@@ -70,8 +70,8 @@ class FeedrateError(Exception):
         self.what = what
         self.where = where
         self.then = then
-        message = f"{what}: {_one_line(where)}" if where else what
-        super().__init__(f"{message}; {then}" if then else message)
+        message = f"{what}: {where}" if where else what
+        super().__init__(_one_line(f"{message}; {then}" if then else message))
 
 
 def breaks_line(char: str) -> bool:
@@ -83,8 +83,8 @@ def breaks_line(char: str) -> bool:
     return unicodedata.category(char) in _BREAKING
 
 
-def _one_line(name: str) -> str:
-    return "".join(ascii(char)[1:-1] if breaks_line(char) else char for char in name)
+def _one_line(message: str) -> str:
+    return "".join(ascii(char)[1:-1] if breaks_line(char) else char for char in message)
 
 
 class DsgenError(FeedrateError):

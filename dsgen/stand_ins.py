@@ -55,8 +55,8 @@ STAND_INS: Final = {
     "bert": StandIn(
         wanted=Wanted(format="tfrecord", law="original-mean"),
         bytes=bert.ORIGINAL_BYTES,
-        known="the sizes of part-00000, part-00499 and eval_10k are the original's; those of the "
-        "other parts are not known one by one, and are their mean",
+        known="those of part-00000, part-00499 and eval_10k that it has whole have the original's "
+        "sizes; those of the other parts are not known one by one, and are their mean",
         smaller="its first parts, the last one cut where a record ends",
         larger="its parts again under new numbers, the last one cut where a record ends",
     ),

@@ -60,7 +60,7 @@ def read_rows(path: Path, kind: np.dtype[np.void]) -> Records:
         return np.empty(0, kind)
     except (OSError, ValueError, EOFError) as error:
         raise ResultError(f"unreadable rows ({error})", where=str(path), then=_REPEAT) from error
-    if rows.dtype != kind or rows.ndim != 1:
+    if not isinstance(rows, np.ndarray) or rows.dtype != kind or rows.ndim != 1:
         raise ResultError("rows of another kind", where=str(path), then=_REPEAT)
     return rows
 
@@ -75,7 +75,7 @@ def read_json(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ResultError(f"unreadable ({error})", where=str(path), then=_REPEAT) from error
     if not isinstance(document, dict):
         raise ResultError("not a JSON object", where=str(path), then=_REPEAT)
@@ -92,14 +92,20 @@ def read_files(path: Path) -> dict[int, DataFile]:
         return {
             int(number): DataFile(
                 path=str(facts["path"]),
-                size_bytes=int(facts["size_bytes"]),
+                size_bytes=_size_bytes(facts["size_bytes"]),
                 file_class=_file_class(facts["class"]),
                 role=str(facts["role"]),
             )
             for number, facts in read_json(path).items()
         }
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ResultError(f"malformed ({error!r})", where=str(path), then=_REPEAT) from error
+
+
+def _size_bytes(value: int) -> int:
+    if not isinstance(value, int) or not 0 <= value < 2**63:
+        raise ValueError(f"a size of {value!r} bytes")
+    return value
 
 
 def _file_class(value: int | str) -> FileClass:

@@ -1,8 +1,9 @@
 """bert: TFRecords of masked sentences, as BERT's pre-training on Wikipedia reads them.
 
 `part-00000-of-00500` and so on hold the training records, `eval_10k` the evaluation's. What storage
-sees is the number of files and their sizes. Records differ in length, but always come in pairs that
-are twice the mean, so that every size and offset is known before a byte is written.
+sees is the number of files and their sizes. Records differ in length, but come in pairs that are
+twice the mean, and the last one of a file has what is left of its size, so that every size and
+offset is known before a byte is written.
 
 Source of the sizes of `original-mean`: README of discslab-dl-bench/mlcomns_bert. Source of the
 counts: the README of the generator that this one replaces (`documented`), and the original's 156.77

@@ -1,6 +1,7 @@
 """Recordings against recordings: what may be compared, what is said, what is written."""
 
 import argparse
+import os
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,7 @@ def run_similarity(options: argparse.Namespace) -> ExitCode:
     """Compare the recordings that the verb names, and print where similarity.json lies."""
     given: dict[str, list[Path]] = {side: getattr(options, side) for side in MEANING}
     check_sides(given)
+    check_recordings({side: paths for side, paths in given.items() if side != CONTROL})
     runs = {side: [read_pattern(path) for path in paths] for side, paths in given.items() if paths}
     for side, own in runs.items():
         for run in own:
@@ -64,6 +66,23 @@ def check_sides(given: Mapping[str, Sequence[object]]) -> None:
         raise UsageError("more than one --control", where="similarity", then="give one")
 
 
+def check_recordings(given: Mapping[str, Sequence[Path]]) -> None:
+    """Check that no recording is named twice: it would be a run that is like another in everything.
+
+    Raises:
+        UsageError: one is.
+    """
+    sides: dict[str, str] = {}
+    for side, paths in given.items():
+        for path in paths:
+            own = os.path.realpath(path)
+            if own in sides:
+                where = " and ".join(dict.fromkeys((f"--{sides[own]}", f"--{side}")))
+                then = "a floor and a score are of different runs"
+                raise UsageError(f"one recording twice: {path}", where=where, then=then)
+            sides[own] = side
+
+
 def check_workload(run: Run, workload: str, *, is_control: bool) -> None:
     """Check that a run is of the workload, or of another one if it is a control.
 
@@ -88,16 +107,12 @@ def check_seeds(side: str, runs: Sequence[Run]) -> None:
     """Check that the runs of a side differ, or the noise of the original would seem to be none.
 
     Raises:
-        UsageError: two of one seed, or one that is named twice.
+        UsageError: two of one seed.
     """
-    for what, values in (
-        ("recording", [run.name for run in runs]),
-        ("seed", [run.seed for run in runs if run.seed is not None]),
-    ):
-        twice = [value for value, count in Counter(values).items() if count > 1]
-        if twice:
-            then = "a floor is made of runs of different seeds"
-            raise UsageError(f"one {what} twice: {twice[0]}", where=f"--{side}", then=then)
+    seeds = Counter(run.seed for run in runs if run.seed is not None)
+    if twice := [seed for seed, count in seeds.items() if count > 1]:
+        then = "a floor is made of runs of different seeds"
+        raise UsageError(f"one seed twice: {twice[0]}", where=f"--{side}", then=then)
 
 
 def check_places(runs: Mapping[str, Sequence[Run]]) -> None:

@@ -76,8 +76,14 @@ class Digest:
     regime: Regime | None
 
 
-def digest_of(pattern: Pattern, *, labelled: bool) -> Digest:
-    """Return the digest of a pattern; its own epochs and phases count only if `labelled`."""
+def digest_of(pattern: Pattern, *, labelled: bool, sized: bool = True) -> Digest:
+    """Return the digest of a pattern.
+
+    Args:
+        pattern: it.
+        labelled: its own epochs and phases count.
+        sized: its files' own sizes count; else nobody knows what share of them was read.
+    """
     own = pattern if labelled else unlabelled(pattern)
     rows = data_rows(own)
     moved = moved_bytes(rows)
@@ -96,7 +102,7 @@ def digest_of(pattern: Pattern, *, labelled: bool) -> Digest:
         size_bytes=weighted(sizes, moved[transfers]),
         file_bytes=weighted(np.log2(per_file)),
         sequence=_sequence(rows[transfers & (rows["offset"] >= 0)]),
-        coverage=mean_fraction_read(own, rows),
+        coverage=mean_fraction_read(own, rows) if sized else None,
         order=order_correlation(rows),
         shares=_shares(rows, moved),
         misses=miss_ratios(rows),

@@ -35,6 +35,7 @@ class Pattern:
         labelled: rows know their epoch and phase; else both are inferred, on either side of a
             comparison.
         timed: times were measured; else `t0_ns` gives the order of calls and nothing more.
+        sized: sizes of files are known; else some are no more than how far they were read.
         memory_bytes: what could hold the data, without what ranks keep; None where unknown.
         sparse: files were holes, whose reads need no device; None where that is unknown.
     """
@@ -43,6 +44,7 @@ class Pattern:
     files: Mapping[int, DataFile]
     labelled: bool = True
     timed: bool = True
+    sized: bool = True
     memory_bytes: int | None = None
     sparse: bool | None = None
 
@@ -54,7 +56,7 @@ class Pattern:
     @property
     def regime(self) -> Regime | None:
         """Where memory stands to the data, None where unknown; times compare within one only."""
-        if self.memory_bytes is None or self.data_bytes == 0:
+        if self.memory_bytes is None or self.data_bytes == 0 or not self.sized:
             return None
         return regime_in(self.memory_bytes, self.data_bytes)
 

@@ -41,11 +41,14 @@ class Side:
 def digest_sides(patterns: Sequence[Pattern]) -> tuple[Side, ...]:
     """Digest patterns that are going to be compared.
 
-    If one of them does not know its epochs and phases, those of all are inferred in the same way.
+    If one of them does not know its epochs and phases, those of all are inferred in the same way;
+    if one does not know the sizes of its files, coverage is left out of all.
     """
     labelled = all(pattern.labelled for pattern in patterns)
+    sized = all(pattern.sized for pattern in patterns)
     return tuple(
-        Side(pattern=pattern, digest=digest_of(pattern, labelled=labelled)) for pattern in patterns
+        Side(pattern=pattern, digest=digest_of(pattern, labelled=labelled, sized=sized))
+        for pattern in patterns
     )
 
 
@@ -73,6 +76,8 @@ def why_no_time(one: Pattern, other: Pattern) -> str:
         return "planned calls have no times"
     if one.sparse or other.sparse:
         return "files with holes: their reads need no device"
+    if not (one.sized and other.sized):
+        return "the sizes of a side's files are unknown, and with them the regime"
     if one.regime is None or other.regime is None:
         return "the memory of a side is unknown, and with it the regime"
     if one.regime != other.regime:

@@ -75,6 +75,7 @@ class Log:
         unreturned: calls that were never seen to return, by name.
         clock: `unix` seconds; `other`, such as the time of day, or relative; or `none`.
         cut: the last line does not end.
+        unended: processes and threads that were not seen to end.
     """
 
     lines: int = 0
@@ -83,19 +84,28 @@ class Log:
     unreturned: dict[str, int] = field(default_factory=dict)
     clock: str = "none"
     cut: bool = False
+    unended: int = 0
+
+    @property
+    def partial(self) -> bool:
+        """Its end is missing."""
+        return self.cut or self.unended > 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trace:
     """Calls in the order in which they began; `parents` is process -> the one that made it.
 
-    `lives` is of processes and threads; `sizes` is path -> bytes, where a call asked for them.
+    `lives` is of processes and threads; `sizes` is path -> bytes, where a call asked for them;
+    `unfollowed` is how many calls moved bytes and cannot be told a file, by name: by a descriptor
+    whose opening is not in the log (pipes and sockets among them), or asynchronously.
     """
 
     calls: list[Traced]
     parents: dict[int, int]
     lives: dict[int, Life] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
+    unfollowed: dict[str, int] = field(default_factory=dict)
     log: Log = field(default_factory=Log)
 
     def below(self, *starts: str | Path, stats: bool = False) -> list[Traced]:

@@ -24,7 +24,7 @@ from harness.similarity.pattern import DATA_CLASSES, moved_bytes
 from harness.trace.calls import Log, Trace
 from harness.trace.readers import Readers
 from harness.trace.rows import Imported, Mapped, import_rows
-from harness.trace.strace import OPTIONS, parse
+from harness.trace.strace import ASYNCHRONOUS, OPTIONS, parse
 from harness.worker.record import FileClass
 from harness.worker.recording.io import TracedFile
 from harness.worker.recording.recorder import Role
@@ -92,9 +92,7 @@ def import_trace(wanted: Import, say: Callable[[str], None]) -> Path:
         ResultError: no log of strace, one without times, cut off, or without calls on data.
         TargetError: the output is there already or cannot be written.
     """
-    if wanted.output.exists() and not _is_empty(wanted.output):
-        what, then = "the output is not empty", "name a directory that is not there yet"
-        raise TargetError(what, where=str(wanted.output), then=then)
+    _check_output(wanted.output)
     trace = _read(wanted.log)
     check_log(trace.log, wanted.log, partial=wanted.partial)
     imported = import_rows(
@@ -125,8 +123,10 @@ def check_log(log: Log, path: Path, *, partial: bool) -> None:
         what = "its lines have no times" if log.clock == "none" else "times of another clock"
         then = f"-ttt is needed, seconds since 1970: record by `{RECORD}`"
         raise ResultError(what, where=str(path), then=then)
-    if log.cut and not partial:
-        what = "cut off: its last line does not end"
+    if log.partial and not partial:
+        what = f"cut off: {log.unended:,} of its threads were not seen to end"
+        if log.cut:
+            what = "cut off: its last line does not end"
         then = "record to the end, or take what is there with --partial"
         raise ResultError(what, where=f"{path}, line {log.lines}", then=then)
 
@@ -160,6 +160,7 @@ def report_lines(imported: Imported) -> list[str]:
     for said, counts in (
         ("other calls on the files", dropped.other_calls),
         ("calls that never returned", dropped.unreturned),
+        ("calls by descriptors whose opening is not in the log", dropped.unfollowed),
     ):
         if counts:
             each = ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()))
@@ -172,15 +173,25 @@ def report_lines(imported: Imported) -> list[str]:
             lines.append(f"dropped {count:,} {said}")
     if dropped.sizes_unknown:
         lines.append(f"sizes   {dropped.sizes_unknown:,} files: the end of what was read of them")
-    if unseen := sorted(set(dropped.other_calls) & set(_MAPPED_MEMORY)):
+    if imported.sizes_elsewhere:
+        lines.append(f"sizes   {imported.sizes_elsewhere:,} files: what such files have here")
+    unseen = sorted(set(dropped.other_calls) & set(_MAPPED_MEMORY))
+    if unseen := [*unseen, *sorted(set(dropped.unfollowed) & set(ASYNCHRONOUS))]:
         lines.append(f"warning data may have moved by {', '.join(unseen)}, which no row can show")
     if not imported.timed:
         lines.append("warning no durations (-T): calls can be compared, times cannot")
     return lines
 
 
-def _is_empty(path: Path) -> bool:
-    return path.is_dir() and not any(path.iterdir())
+def _check_output(path: Path) -> None:
+    try:
+        is_taken = path.exists() and not (path.is_dir() and not any(path.iterdir()))
+    except OSError as error:
+        what = f"cannot look into the output ({error.strerror})"
+        raise TargetError(what, where=str(path), then="name another --output") from error
+    if is_taken:
+        what, then = "the output is not empty", "name a directory that is not there yet"
+        raise TargetError(what, where=str(path), then=then)
 
 
 def _read(path: Path) -> Trace:
@@ -216,11 +227,13 @@ def _source(imported: Imported, log: Log, wanted: Import) -> dict[str, Any]:
         "source": "strace",
         "log": str(wanted.log.absolute()),
         "lines": log.lines,
-        "cut": log.cut,
+        "cut": log.partial,
+        "rows": len(imported.rows),
         "clock": "CLOCK_REALTIME",
         "readers": wanted.readers,
         "labelled": imported.labelled,
         "timed": imported.timed,
+        "sizes_elsewhere": imported.sizes_elsewhere,
         "memory_bytes": wanted.memory_bytes,
         "dropped": asdict(imported.dropped),
         "unread_cpu": "cpu_ns is -1: strace does not see it",

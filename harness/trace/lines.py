@@ -23,6 +23,7 @@ _NO_RETURN: Final = re.compile(r"(\w+)\(.*\) += \?")
 _TOOK: Final = re.compile(r"<(\d{1,8})\.(\d+)>\s*$")
 _EXIT: Final = re.compile(r"\+\+\+ (?:exited|killed|superseded)\b.*\+\+\+")
 _SIGNAL: Final = re.compile(r"--- .* ---|strace: .*")
+_DETACHED: Final = re.compile(r"(\w+)\(.*<detached \.\.\.>")
 # No number of a call has so many digits, and Python converts no more.
 _ENDLESS: Final = re.compile(r"\d{4000}")
 # These end a process, or are begun again by the kernel under another name.
@@ -68,6 +69,8 @@ def read_lines(lines: Iterable[str]) -> RawLog:
     unreadable: list[int] = []
     unreturned: Counter[str] = Counter()
     clocks: set[str] = set()
+    running: set[int] = set()
+    follows = True
     number, line = -1, "\n"
     for number, line in enumerate(lines):
         if _ENDLESS.search(line):
@@ -78,11 +81,14 @@ def read_lines(lines: Iterable[str]) -> RawLog:
         if found is None or not text:
             continue
         thread = int(found["pid"] or found["number"] or 0)
+        # Without -o, a thread that is alone has no number, and its end belongs to nobody.
+        follows = follows and not found["pid"]
         clock = _clock(found["unix"], found["day"])
         t0_ns = _nanoseconds(found["unix"]) if clock == "unix" else None
         if begun := _TORN.fullmatch(text):
             torn[thread] = _Torn(number, f"{begun[1]}({begun[2]}", begun[1], t0_ns)
             clocks.add(clock)
+            running.add(thread)
             continue
         start = _Torn(number, "", "", t0_ns)
         resumed = _RESUMED.match(text)
@@ -91,12 +97,14 @@ def read_lines(lines: Iterable[str]) -> RawLog:
             text = start.text + resumed[2]
         if whole := _WHOLE.match(text):
             clocks.add(clock)
+            running.add(thread)
             calls.append(_raw(start, number, thread, whole, text, t0_ns))
         elif _EXIT.match(text):
             exits.append((number, thread))
+            running.discard(thread)
             if thread in torn:
                 unreturned[torn.pop(thread).name] += 1
-        elif ended := _NO_RETURN.match(text):
+        elif ended := _NO_RETURN.match(text) or _DETACHED.match(text):
             unreturned[ended[1]] += 1
         elif resumed or "resumed>" in text:  # begun before the log, or never ended
             unreturned[resumed[1] if resumed else start.name] += 1
@@ -110,6 +118,7 @@ def read_lines(lines: Iterable[str]) -> RawLog:
         unreturned={name: count for name, count in unreturned.items() if name not in _NEVER_RETURN},
         clock=_one_clock(clocks),
         cut=not line.endswith("\n"),
+        unended=len(running) if follows else 0,
     )
     return RawLog(sorted(calls, key=lambda call: call.begun), exits, facts)
 

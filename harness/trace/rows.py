@@ -50,7 +50,9 @@ class Dropped:
         failed_opens: of mapped files that are not there, or may not be opened.
         unreturned: calls that were never seen to return, by name.
         unreadable_lines: of the log.
-        sizes_unknown: files whose size no call told, and for which the end of the last read stands.
+        unfollowed: calls that moved bytes of nobody knows which file, by name: see Trace.
+        sizes_unknown: files that were read and whose size nobody told: the end of the last read
+            stands for it.
     """
 
     other_files: int
@@ -58,6 +60,7 @@ class Dropped:
     failed_opens: int
     unreturned: Mapping[str, int]
     unreadable_lines: int
+    unfollowed: Mapping[str, int]
     sizes_unknown: int
 
 
@@ -65,7 +68,8 @@ class Dropped:
 class Imported:
     """Rows of a foreign trace in the order of time, with their files.
 
-    `labelled`: marks told epochs and phases; `timed`: the trace had durations.
+    `labelled`: marks told epochs and phases; `timed`: the trace had durations; `sizes_elsewhere`:
+    files whose size is known otherwise than from the trace.
     """
 
     rows: Records
@@ -73,6 +77,7 @@ class Imported:
     dropped: Dropped
     labelled: bool
     timed: bool
+    sizes_elsewhere: int
 
 
 def import_rows(
@@ -101,7 +106,10 @@ def import_rows(
     seated = seats(trace, [one for _, one, _ in kept], marks.ranks, readers)
     paths = dict.fromkeys(one.call.path for _, one, _ in kept)
     numbers = {path: number for number, path in enumerate(paths)}
-    files, unknown = _files(trace, [one.call for _, one, _ in kept], numbers, kinds, sizes)
+    calls = [one.call for _, one, _ in kept]
+    told = {**_ends(calls), **trace.sizes}
+    files = _files(calls, numbers, kinds, {**sizes, **told})
+    read = {one.path for one in calls if _OPS[one.name] in (Op.READ, Op.PREAD) and one.returned > 0}
     labels = [marks.label(seated[one.thread].rank, number) for number, one, _ in kept]
     rows = np.array(
         [
@@ -119,10 +127,12 @@ def import_rows(
             failed_opens=failed_opens,
             unreturned=trace.log.unreturned,
             unreadable_lines=len(trace.log.unreadable),
-            sizes_unknown=unknown,
+            unfollowed=trace.unfollowed,
+            sizes_unknown=len(read - told.keys() - sizes.keys()),
         ),
         labelled=None not in labels,
         timed=all(one.t1_ns is not None for _, one, _ in kept),
+        sizes_elsewhere=len(numbers.keys() & sizes.keys() - told.keys()),
     )
 
 
@@ -149,19 +159,35 @@ def _row(
     )
 
 
-def _files(
-    trace: Trace,
-    calls: Sequence[Call],
-    numbers: Mapping[str, int],
-    kinds: Mapping[str, Mapped | None],
-    sizes: Mapping[str, int],
-) -> tuple[dict[int, DataFile], int]:
-    """Return the file table, and how many sizes in it are no more than the end of what was read."""
+def _reached(calls: Sequence[Call]) -> Counter[str]:
+    """Return path -> the end of what was read or written of it."""
     reached: Counter[str] = Counter()
     for call in calls:
         if _OPS[call.name] in TRANSFERS and call.offset >= 0 and call.returned > 0:
             reached[call.path] = max(reached[call.path], call.offset + call.returned)
-    known = {**sizes, **trace.sizes}
+    return reached
+
+
+def _ends(calls: Sequence[Call]) -> dict[str, int]:
+    """Return path -> bytes of files whose end was met: a read there returned nothing."""
+    reached = _reached(calls)
+    return {
+        one.path: one.offset
+        for one in calls
+        if _OPS[one.name] in (Op.READ, Op.PREAD)
+        and (one.returned, one.offset) == (0, reached[one.path])
+        and one.requested > 0
+    }
+
+
+def _files(
+    calls: Sequence[Call],
+    numbers: Mapping[str, int],
+    kinds: Mapping[str, Mapped | None],
+    known: Mapping[str, int],
+) -> dict[int, DataFile]:
+    """Return the file table; a size that is not known is the end of what was read."""
+    reached = _reached(calls)
     files = {}
     for path, number in numbers.items():
         kind = kinds[path]
@@ -173,4 +199,4 @@ def _files(
             file_class=kind.file_class,
             role=kind.role,
         )
-    return files, sum(path not in known for path in numbers)
+    return files

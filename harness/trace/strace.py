@@ -8,6 +8,7 @@ dup, fork, threads and exec, so that a call says which file it was on and where 
 import re
 from bisect import bisect_right
 from codecs import escape_decode
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
@@ -17,7 +18,7 @@ from harness.trace.lines import RawCall, read_lines
 
 # All that touches a descriptor, what opens or asks about a path, and what makes processes. No
 # content is shown, but paths always are whole. Not every processor has the calls with a `?`.
-_CALLS = "trace=%desc,%process,?open,?creat,?stat,?lstat"
+_CALLS = "trace=%desc,%process,?open,?creat,?stat,?lstat,?io_submit"
 OPTIONS: Final = ("-f", "-ttt", "-T", "--seccomp-bpf", "-s", "0", "-e", _CALLS, "-o")
 
 _PATH = re.compile(
@@ -43,8 +44,14 @@ _OTHERS = (
 )
 _AT_THE_POSITION = ("read", "readv", "write", "writev")
 _VECTORS = ("readv", "writev", "preadv", "preadv2", "pwritev", "pwritev2")
+_TRANSFERS = (*_AT_THE_POSITION, *_VECTORS, "pread64", "pwrite64", "sendfile")
+# What they move is named in memory, which no log shows.
+ASYNCHRONOUS: Final = ("io_submit", "io_uring_enter", "io_uring_setup")
+_STANDARD = (0, 1, 2)  # descriptors that every program is given
 # A number that comes again belongs to another process.
 _NEXT_LIFE = 1 << 22
+# A file is not larger.
+_MOST_BYTES = 2**63 - 1
 # After what begins and ends at a line comes who ends there.
 _EXITS = 2
 
@@ -103,6 +110,7 @@ class _Follower:
     traced: dict[int, Traced] = field(default_factory=dict)
     parents: dict[int, int] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
+    unfollowed: Counter[str] = field(default_factory=Counter)
     _names: dict[int, int] = field(default_factory=dict)
     _born: dict[int, int] = field(default_factory=dict)
     _ended: dict[int, int] = field(default_factory=dict)
@@ -128,16 +136,22 @@ class _Follower:
                 for name, line in self._born.items()
             },
             sizes=self.sizes,
+            unfollowed=dict(self.unfollowed),
             log=log,
         )
 
     def begin(self, number: int, raw: RawCall) -> None:
         """Note what a call is on; what it closes is closed from here on, for others to reuse."""
         table = self._table(raw.thread, raw.begun)
+        if raw.name in ASYNCHRONOUS and raw.result > 0:
+            self.unfollowed[raw.name] += 1
+            return
         on = _DESCRIPTOR.fullmatch(_place(raw))
         if raw.name in _OTHERS or _is_open(raw) or _is_stat(raw) or not on:
             return
         if (used := table.get(int(on[1]))) is None:
+            if raw.name in _TRANSFERS and raw.result > 0 and int(on[1]) not in _STANDARD:
+                self.unfollowed[raw.name] += 1
             return
         self._begun[number] = (used, used.file.position)
         if raw.name == "close":
@@ -226,6 +240,8 @@ class _Follower:
     def _keep(self, number: int, raw: RawCall, used: _Descriptor, call: Call) -> None:
         name = self._names[raw.thread]
         if call.name in ("fstat", "stat") and (size := _SIZE.search(raw.arguments)):
+            if int(size[1]) > _MOST_BYTES:
+                raise ValueError(f"a size of {size[1]} bytes")
             self.sizes[call.path] = int(size[1])
         self.traced[number] = Traced(
             process=self._processes[name],
@@ -251,7 +267,7 @@ def _plain(escaped: str) -> str:
 
 
 def _is_open(raw: RawCall) -> bool:
-    return raw.name in ("open", "openat", "creat")
+    return raw.name in ("open", "openat", "openat2", "creat")
 
 
 def _is_stat(raw: RawCall) -> bool:
@@ -275,7 +291,8 @@ def _name(raw: RawCall) -> str:
 
 def _requested(raw: RawCall) -> int:
     if raw.name in _VECTORS:
-        return sum(int(length) for length in _VECTOR.findall(raw.arguments))
+        lengths = _VECTOR.findall(raw.arguments)  # none where a log shows no content (-s 0)
+        return sum(map(int, lengths)) if lengths else -1
     words = raw.arguments.split(", ")
     return int(words[-2 if _name(raw) in ("pread", "pwrite") else -1])
 

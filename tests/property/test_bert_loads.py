@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import google_crc32c
 import numpy as np
 import pytest
 
@@ -120,6 +121,22 @@ def test_full_files_have_as_many_instances_as_the_law_says():
     original = data_set("bert", 50 * 10**9, law="original").layout().files[:-2]
     assert {file.samples for file in original} == {313_532}
     assert original[0].bytes == pytest.approx(782.9e6, rel=0.001)
+
+
+@pytest.mark.parametrize(
+    ("number", "last_bytes", "crc32c"),
+    [(0, 2_879, 0x1F3C7C3F), (1, 3_240, 0x04401E56), (-1, 3_263, 0xA63ABD69)],
+    ids=["part-00000", "part-00001", "eval_10k"],
+)
+def test_the_last_record_has_what_the_size_of_the_original_leaves(number, last_bytes, crc32c):
+    layout = data_set("bert", 16 << 30).layout()
+    file = layout.files[number]
+    last = file.segment(file.segment_count - 1)
+    blocks = WORKLOADS["bert"].blocks(layout, file, last.index, {})
+    content = b"".join(block.tobytes() for block in blocks)
+    *others, own = (16 + len(record) for record in records(content))
+    assert (own, max(others)) == (last_bytes, 2_779)
+    assert google_crc32c.value(content) == crc32c  # these bytes for ever
 
 
 def test_more_files_than_records_are_refused():

@@ -18,6 +18,7 @@ from tests.property.patterns import scaled_sizes, slowed, stream, volumes
 
 SIZES = [number * 300_000 for number in range(4, 20)]
 MEMORY = 10**12
+SIDES = ("--original", "--generated", "--original", "--generated")
 
 
 def write(directory, pattern, **result):
@@ -163,14 +164,18 @@ def test_sides_that_cannot_be_held_against_one_another_are_refused(runs, similar
     twice = [*words[:4], *words[:4]]
     assert refused(similarity(*twice), "one recording twice", "--reference") is ExitCode.USAGE
     pattern, facts = volumes(SIZES, ranks=2, batch_size=2), {"config": {"seed": 7}}
-    seeds = [str(write(tmp_path / name, pattern, **facts)) for name in "ab"]
-    two = [word for own in seeds for word in ("--original", own, "--generated", own)]
+    seeds = [str(write(tmp_path / name, pattern, **facts)) for name in "abcd"]
+    two = [word for pair in zip(SIDES, seeds, strict=True) for word in pair]
     assert refused(similarity(*two), "one seed twice: 7", "--original") is ExitCode.USAGE
     plan, planned = str(write(tmp_path / "plan", pattern)), json.dumps({"seed": 7})
     (tmp_path / "plan/config.json").write_text(planned)
     (tmp_path / "plan/result.json").unlink()
-    two = [*two[:4], "--original", plan, "--generated", seeds[1]]
+    two = [*two[:4], "--original", plan, "--generated", seeds[3]]
     assert refused(similarity(*two), "one seed twice: 7", "--original") is ExitCode.USAGE
+    (tmp_path / "again").symlink_to(words[1])
+    same = [*words[:2], "--original", str(tmp_path / "again")]
+    said = "again: --reference and --original"
+    assert refused(similarity(*same), "one recording twice", said) is ExitCode.USAGE
     other = [*words[:2], "--original", str(write(tmp_path / "other", stream()))]
     assert refused(similarity(*other), "not a recording of imseg", "record") is ExitCode.RESULT
     own = [*words[:4], "--control", words[1]]
@@ -198,6 +203,57 @@ def test_recordings_that_are_damaged_or_without_data_are_refused(runs, similarit
     for path in place.glob("trace/rank-*"):
         path.unlink()
     assert refused(similarity(*words, "--generated", str(place)), "no rows", "strace")
+
+
+def spoiled(trace, name, damage):
+    """Change one document of a recording, or its first rank's rows."""
+    path = trace / name
+    if isinstance(damage, bytes):
+        path.write_bytes(damage)
+    elif name.endswith(".npy"):
+        rows = np.load(path)
+        rows[damage[0]][0] = damage[1]
+        np.save(path, rows)
+    else:
+        document = json.loads(path.read_text()) if path.exists() else {}
+        path.write_text(json.dumps(damage(document)))
+
+
+@pytest.mark.spoils
+@pytest.mark.parametrize(
+    ("name", "damage", "said"),
+    [
+        ("files.json", lambda own: own | {"0": own["0"] | {"class": None}}, "malformed"),
+        ("files.json", lambda own: own | {"0": own["0"] | {"size_bytes": 2**63}}, "a size of"),
+        ("files.json", lambda own: own | {"0": own["0"] | {"size_bytes": -1}}, "a size of -1"),
+        ("files.json", lambda own: own | {"0": own["0"] | {"size_bytes": "5"}}, "a size of '5'"),
+        ("../result.json", lambda own: own | {"memory": {"limit_bytes": None}}, "malformed"),
+        ("../result.json", b"[" * 100_000, "unreadable"),
+        ("../worker.json", lambda _: {"ranks": [3]}, "malformed"),
+        ("../worker.json", lambda _: {"ranks": [{"rows": 10**6}]}, "1,000,000 were written"),
+        ("source.json", lambda _: {"dropped": {"other_files": "many"}}, "malformed"),
+        ("rank-00000.npy", ("class", 99), "rows of no class"),
+        ("rank-00000.npy", ("op", 99), "rows of no op"),
+        ("rank-00000.npy", b"\x93NUMPY\x01\x00\xff\x7f{}", "unreadable rows"),
+    ],
+)
+def test_documents_that_nobody_wrote_are_refused(runs, similarity, tmp_path, name, damage, said):
+    words = runs(seeds=(1,), sides=("original",))
+    place = write(tmp_path / "spoiled", volumes(SIZES, ranks=2, batch_size=2))
+    spoiled(place / "trace", name, damage)
+    found = similarity(*words, "--generated", str(place))
+    assert refused(found, said, str(place)) is ExitCode.RESULT
+
+
+def test_archives_and_names_that_are_too_long_are_refused(runs, similarity, tmp_path):
+    words = runs(seeds=(1,), sides=("original",))
+    place = write(tmp_path / "archive", volumes(SIZES, ranks=2, batch_size=2))
+    with (place / "trace/rank-00000.npy").open("wb") as file:
+        np.savez(file, rows=np.arange(3))
+    found = similarity(*words, "--generated", str(place))
+    assert refused(found, "rows of another kind", "rank-00000") is ExitCode.RESULT
+    found = similarity(*words, "--generated", "n" * 300)
+    assert refused(found, "cannot look into it (File name too long)") is ExitCode.RESULT
 
 
 def test_runs_that_ended_early_and_other_regimes_are_told(runs, similarity, tmp_path):

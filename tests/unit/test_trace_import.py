@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from contextlib import suppress
@@ -58,12 +60,21 @@ def ended(pid, *, at):
     return f"{pid} {1_700_000_000 + at:.6f} +++ exited with 0 +++\n"
 
 
+def finished(lines):
+    """Return the lines with an end of each thread that has none."""
+    text = "".join(lines)
+    own, gone = (
+        re.findall(rf"^(\d+) {after}", text, re.MULTILINE) for after in ("", r"\S+ \+\+\+")
+    )
+    return [*lines, *(ended(pid, at=99) for pid in dict.fromkeys(own) if pid not in gone)]
+
+
 @pytest.fixture
 def imported(tmp_path):
     """Import these lines; return the recording, what was said, and where it is."""
 
-    def run(lines, *, maps=MAPS, **changes):
-        (tmp_path / "log").write_text("".join(lines))
+    def run(lines, *, maps=MAPS, whole=False, **changes):
+        (tmp_path / "log").write_text("".join(lines if whole else finished(lines)))
         wanted = Import(
             log=tmp_path / "log",
             maps=tuple(map(parse_map, maps)),
@@ -203,7 +214,8 @@ def test_what_is_dropped_is_counted_and_told(imported):
         "failed_opens": 1,
         "unreturned": {"pread64": 1},
         "unreadable_lines": 1,
-        "sizes_unknown": 1,
+        "unfollowed": {},
+        "sizes_unknown": 0,
     }
     text = "\n".join(said)
     assert "4 calls on files that no --map names" in text
@@ -217,7 +229,7 @@ def without_times(lines):
     return [" ".join([one.split()[0], *one.split()[2:]]) + "\n" for one in lines]
 
 
-READ = reading("/d/1_x.npy")
+READ = finished(reading("/d/1_x.npy"))
 BAD = {
     "empty": ([], "an empty log"),
     "another file": (["\x00\x01 what\n", "else\n"], "no log of strace"),
@@ -227,9 +239,15 @@ BAD = {
         "times of another clock",
     ),
     "relative": ([one.replace("1700000000.0", "0.0") for one in READ], "times of another clock"),
-    "cut off": ([*READ, "7 1700000001.0 read(3, "], "cut off"),
-    "no data": (reading("/elsewhere"), "no data was read"),
-    "no reads": ([READ[0], READ[3]], "no data was read"),
+    "cut off": ([*READ, "7 1700000001.0 read(3, "], "its last line does not end"),
+    "strace killed": (reading("/d/1_x.npy"), "1 of its threads were not seen to end"),
+    "detached": (
+        [*READ, *reading("/d/2_x.npy", pid=8), "8 1700000001.0 read(0,  <detached ...>\n"],
+        "1 of its threads were not seen to end",
+    ),
+    "no data": (finished(reading("/elsewhere")), "no data was read"),
+    "no data, odd names": (finished(reading("/else\\nwhere")), "most was read of /else.nwhere"),
+    "no reads": ([READ[0], READ[3], READ[4]], "no data was read"),
     "nothing but signals": (["7 1700000000.0 --- SIGCHLD {} ---\n"] * 3, "no call"),
 }
 
@@ -238,16 +256,84 @@ BAD = {
 def test_a_log_that_cannot_be_compared_is_refused_in_one_line(imported, tmp_path, name):
     lines, said = BAD[name]
     with pytest.raises(ResultError, match=said) as refusal:
-        imported(lines)
+        imported(lines, whole=True)
     assert "\n" not in str(refusal.value)
     assert str(tmp_path / "log") in str(refusal.value)
     assert not (tmp_path / "recording").exists()
 
 
-def test_a_log_that_was_cut_off_is_taken_if_asked_for(imported):
-    recorded, _, _ = imported(BAD["cut off"][0], partial=True)
+@pytest.mark.parametrize("name", ["cut off", "strace killed"])
+def test_a_log_that_was_cut_off_is_taken_if_asked_for(imported, name):
+    recorded, _, _ = imported(BAD[name][0], whole=True, partial=True)
     assert len(recorded.pattern.rows) == 4
     assert any("cut off" in notice for notice in recorded.notices)
+
+
+def test_threads_without_numbers_end_with_the_log():
+    lines = [re.sub(r"^7 ", "[pid 7] ", one) for one in READ[:-1]]
+    log = parse([*lines, READ[-1].removeprefix("7 ")]).log
+    assert (log.calls, log.unended, log.partial) == (4, 0, False)
+
+
+def test_calls_that_cannot_be_followed_are_counted_and_told(imported):
+    lines = [
+        *READ[:-1],
+        line('openat2(AT_FDCWD, "/d/2_x.npy", {flags=O_RDONLY|O_CLOEXEC, resolve=0}, 24) = 3'),
+        line("readv(3, [...], 2) = 500"),
+        line("close(3) = 0"),
+        line('read(3, ""..., 9) = 9'),
+        line('pread64(5</d/3_x.npy>, ""..., 9, 0) = 9'),
+        line('pread64(5, ""..., 9, 9) = 0'),
+        line('write(2, ""..., 9) = 9'),
+        line("io_submit(0x7f0000000000, 1, [...]) = 1"),
+    ]
+    recorded, said, directory = imported(lines)
+    dropped = json.loads((directory / "trace/source.json").read_text())["dropped"]
+    assert dropped["unfollowed"] == {"read": 1, "pread64": 1, "io_submit": 1}
+    text = "\n".join(said)
+    assert "3 calls by descriptors whose opening is not in the log: io_submit 1, pread64" in text
+    assert "data may have moved by io_submit, which no row can show" in text
+    assert any("pread64 1" in notice for notice in recorded.notices)
+    (vector,) = recorded.pattern.rows[recorded.pattern.rows["returned"] == 500]
+    assert (recorded.pattern.files[vector["file"]].path, vector["requested"]) == ("/d/2_x.npy", -1)
+
+
+def test_without_the_sizes_of_files_there_is_no_coverage_and_no_regime(imported, tmp_path):
+    path = tmp_path / "1_x.npy"
+    half = [
+        line(f'openat(AT_FDCWD, "{path}", O_RDONLY) = 3'),
+        line('pread64(3, ""..., 600, 0) = 500'),
+    ]
+    unknown, said, _ = imported(half, memory_bytes=10**9)
+    assert "sizes   1 files: the end of what was read of them" in said
+    assert "sizes of 1 files" in unknown.notices[0]
+    path.write_bytes(bytes(1000))
+    shutil.rmtree(tmp_path / "recording")
+    here, said, directory = imported(half, memory_bytes=10**9)
+    assert "sizes   1 files: what such files have here" in said
+    assert json.loads((directory / "trace/source.json").read_text())["sizes_elsewhere"] == 1
+    path.unlink()
+    shutil.rmtree(tmp_path / "recording")
+    met = [*half, line('pread64(3, ""..., 600, 500) = 0')]
+    ending, _, _ = imported(met, memory_bytes=10**9)
+    assert [own.pattern.sized for own in (unknown, here, ending)] == [False, True, True]
+    assert [own.pattern.data_bytes for own in (unknown, here, ending)] == [500, 1000, 500]
+    found = score(unknown.pattern, here.pattern)
+    assert "coverage" not in found.components
+    assert "sizes" in found.time_withheld
+    assert (found.L, unknown.pattern.regime) == (1.0, None)
+    both = score(here.pattern, here.pattern)
+    assert both.components["coverage"] == 1
+    assert both.time_withheld == ""
+
+
+def test_a_rank_whose_rows_are_not_here_is_missed(imported):
+    born_first = [born(8, at=0), born(9, at=0)]
+    lines = [*reading("/d/1_x.npy", pid=8, at=1), *reading("/d/2_x.npy", pid=9, at=2)]
+    _, _, directory = imported([*born_first, *lines])
+    (directory / "trace/rank-00001.npy").unlink()
+    with pytest.raises(ResultError, match="4 rows, where 8 were written"):
+        read_pattern(directory)
 
 
 def test_no_log_and_a_taken_output_are_refused(imported, tmp_path):
