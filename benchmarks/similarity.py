@@ -14,8 +14,8 @@ of each role as the original has at this size, whatever size it has then itself.
 takes the original's cases in an order of the seed, again and again where the size is larger: then
 the floor says how alike two choices from the original are, where a size is no multiple of it.
 --whole-original takes all of the original, whatever the size of the data sets, and --min-files is
-what `generate bert` has by that name. imseg is planned as the published runs were (8 ranks, batch 4, 20 epochs, evaluation from 10 every 2),
-bert and dlrm as by default.
+what `generate bert` has by that name. imseg is planned as the published runs were (8 ranks, batch
+4, 20 epochs, evaluation from 10 every 2), bert and dlrm as by default.
 """
 
 import argparse
