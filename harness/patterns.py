@@ -149,7 +149,10 @@ def _notices(
     for name, what in (
         ("other_calls", "of kinds that no row has"),
         ("unreturned", "unreturned"),
-        ("unfollowed", "by descriptors whose opening is not in the log, pipes' among them,"),
+        (
+            "unfollowed",
+            "by descriptors whose opening is not in the log (of pipes and sockets it may not be)",
+        ),
     ):
         if kinds := _part(dropped, name):
             said = ", ".join(f"{kind} {number:,}" for kind, number in sorted(kinds.items()))

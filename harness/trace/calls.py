@@ -98,7 +98,7 @@ class Trace:
 
     `lives` is of processes and threads; `sizes` is path -> bytes, where a call asked for them;
     `unfollowed` is how many calls moved bytes and cannot be told a file, by name: by a descriptor
-    whose opening is not in the log (pipes and sockets among them), or asynchronously.
+    whose opening is not in the log (a socket's is not, a pipe's may not be), or asynchronously.
     """
 
     calls: list[Traced]

@@ -48,6 +48,13 @@ _TRANSFERS = (*_AT_THE_POSITION, *_VECTORS, "pread64", "pwrite64", "sendfile")
 # What they move is named in memory, which no log shows.
 ASYNCHRONOUS: Final = ("io_submit", "io_uring_enter", "io_uring_setup")
 _STANDARD = (0, 1, 2)  # descriptors that every program is given
+# These make descriptors of no file.
+_PAIRS = ("pipe", "pipe2", "socketpair")
+_MAKERS = (
+    *("epoll_create", "epoll_create1", "eventfd", "eventfd2", "inotify_init1", "memfd_create"),
+    *("pidfd_open", "signalfd4", "socket", "timerfd_create", *_PAIRS),
+)
+_PAIR = re.compile(r"\[(\d+)(?:<[^>]*>)?, (\d+)(?:<[^>]*>)?\]")
 # A number that comes again belongs to another process.
 _NEXT_LIFE = 1 << 22
 # A file is not larger.
@@ -86,7 +93,7 @@ def parse(lines: Iterable[str]) -> Trace:
 
 @dataclass(slots=True)
 class _OpenFile:
-    """What descriptors of one open share, in all processes."""
+    """What descriptors of one open share, in all processes; without a path it is no file."""
 
     path: str
     position: int = 0
@@ -147,7 +154,7 @@ class _Follower:
             self.unfollowed[raw.name] += 1
             return
         on = _DESCRIPTOR.fullmatch(_place(raw))
-        if raw.name in _OTHERS or _is_open(raw) or _is_stat(raw) or not on:
+        if raw.name in (*_OTHERS, *_MAKERS) or _is_open(raw) or _is_stat(raw) or not on:
             return
         if (used := table.get(int(on[1]))) is None:
             if raw.name in _TRANSFERS and raw.result > 0 and int(on[1]) not in _STANDARD:
@@ -164,6 +171,9 @@ class _Follower:
             self._by_path(number, raw, table)
         elif number in self._begun:
             self._use(number, raw, table)
+        elif raw.name in _MAKERS and raw.result >= 0:
+            for made in _made(raw):
+                table[made] = _Descriptor(_OpenFile(""), 0, "CLOEXEC" in raw.arguments)
         elif raw.name in _BIRTHS and raw.result > 0:
             self._table(raw.result, raw.ended)
         elif raw.name == "execve" and raw.result == 0:
@@ -238,6 +248,8 @@ class _Follower:
         self._keep(number, raw, used, call)
 
     def _keep(self, number: int, raw: RawCall, used: _Descriptor, call: Call) -> None:
+        if not call.path:
+            return
         name = self._names[raw.thread]
         if call.name in ("fstat", "stat") and (size := _SIZE.search(raw.arguments)):
             if int(size[1]) > _MOST_BYTES:
@@ -260,6 +272,14 @@ def _directory(found: re.Match[str], table: dict[int, _Descriptor]) -> str | Non
     if (found["at"] or "").isdigit() and (used := table.get(int(found["at"]))):
         return used.file.path
     return _plain(found["directory"]) if found["directory"] else None
+
+
+def _made(raw: RawCall) -> list[int]:
+    """Return the descriptors that a call made; a log without content (-s 0) shows none of pairs."""
+    if raw.name not in _PAIRS:
+        return [raw.result]
+    pair = _PAIR.search(raw.arguments)
+    return [int(number) for number in pair.groups()] if pair else []
 
 
 def _plain(escaped: str) -> str:

@@ -33,10 +33,10 @@ READING = ("part-*=record", "eval_10k=record:eval")
 
 @pytest.fixture
 def data(tmp_path):
-    """Generate a data set and return its directory."""
+    """Generate files that differ, and so do not end together; return their directory."""
 
     def make(size_bytes, files):
-        layout = data_set("bert", size_bytes, min_files=files).layout()
+        layout = data_set("bert", size_bytes, law="documented", min_files=files).layout()
         generate(layout, tmp_path / "data", processes=2, emit=lambda _: None)
         return tmp_path / "data"
 

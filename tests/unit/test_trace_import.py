@@ -286,6 +286,12 @@ def test_calls_that_cannot_be_followed_are_counted_and_told(imported):
         line('pread64(5, ""..., 9, 9) = 0'),
         line('write(2, ""..., 9) = 9'),
         line("io_submit(0x7f0000000000, 1, [...]) = 1"),
+        line("pipe2([8, 9], O_CLOEXEC) = 0"),
+        line("pipe2([...], O_CLOEXEC) = 0"),
+        line('memfd_create("", MFD_CLOEXEC) = 6'),
+        line("dup(6) = 7"),
+        *(line(f'read({own}, ""..., 4) = 4') for own in (6, 7, 8)),
+        line('write(9, ""..., 4) = 4'),
     ]
     recorded, said, directory = imported(lines)
     dropped = json.loads((directory / "trace/source.json").read_text())["dropped"]
