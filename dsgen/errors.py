@@ -6,7 +6,7 @@ A message is one line of three parts: what happened, where, and what to do next.
 import errno
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
@@ -62,16 +62,22 @@ EXIT_CODE_MEANING = {
 
 
 class FeedrateError(Exception):
-    """An expected failure: `what` happened, `where`, what to do `then`."""
+    """An expected failure in one line: `what` happened, `where`, what to do `then`.
+
+    `lines` follow below it, where one does not say all: each problem, the end of an output.
+    """
 
     exit_code = ExitCode.USAGE
 
-    def __init__(self, what: str, *, where: str = "", then: str = "") -> None:
+    def __init__(
+        self, what: str, *, where: str = "", then: str = "", lines: Iterable[str] = ()
+    ) -> None:
         self.what = what
         self.where = where
         self.then = then
         message = f"{what}: {where}" if where else what
-        super().__init__(_one_line(f"{message}; {then}" if then else message))
+        message = f"{message}; {then}" if then else message
+        super().__init__("\n  ".join(map(_one_line, (message, *lines))))
 
 
 def breaks_line(char: str) -> bool:

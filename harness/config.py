@@ -329,5 +329,4 @@ def _config_error(problems: Sequence[Problem]) -> ConfigError:
     errors = [ConfigError(found.what, where=found.where, then=found.then) for found in problems]
     if len(errors) == 1:
         return errors[0]
-    lines = "".join(f"\n  {error}" for error in errors)
-    return ConfigError(f"{len(errors)} problems in the configuration{lines}")
+    return ConfigError(f"{len(errors)} problems in the configuration", lines=map(str, errors))

@@ -132,5 +132,5 @@ def build_lines(chunks: Iterator[dict[str, Any]], path: str, tail: deque[str]) -
 
 
 def _build_error(what: str, path: str, tail: deque[str]) -> ImageBuildError:
-    then = "\n  ".join(["the build's last lines:", *tail]) if tail else "correct the file"
-    return ImageBuildError(f"the build failed ({what.strip()})", where=path, then=then)
+    then = "the build's last lines:" if tail else "correct the file"
+    return ImageBuildError(f"the build failed ({what.strip()})", where=path, then=then, lines=tail)
