@@ -38,9 +38,11 @@ _EVALUATIONS = 100  # of one record
 _SET = ("--size", "5GB", "--min-files", "192")
 _MAPS = ("part-*=record", "eval_10k=record:eval")
 LOADERS = ("native", "tfdata")
+# As many runs as an interval takes, of as many steps as the published ones.
+_SEEDS, _STEPS = 3, 2400
 
 
-def measure(directory: Path, seeds: int, steps: int) -> dict[str, Similarity]:
+def measure(directory: Path, seeds: int = _SEEDS, steps: int = _STEPS) -> dict[str, Similarity]:
     """Let all read, and return how each loader stands to the reference."""
     if directory.exists():
         raise SystemExit(f"{directory} is of a run before; remove it, or name another --directory")
@@ -104,8 +106,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--seeds", type=int, default=_SEEDS)
+    parser.add_argument("--steps", type=int, default=_STEPS)
     parser.add_argument("--directory", type=Path, default=Path("data/benchmark-bert-readers"))
     options = parser.parse_args()
     found = measure(options.directory.absolute(), options.seeds, options.steps)

@@ -10,7 +10,7 @@ _BINARY = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 _UNITS = {**_DECIMAL, **_BINARY}
 _NUMBER = re.compile(r"(?P<number>\d+(?:\.\d+)?(?:[eE]\+?\d+)?)\s*(?P<unit>[A-Za-z]*)", re.ASCII)
 # What file systems and numpy count bytes in is a signed integer of 64 bits.
-_LIMIT_BYTES = 2**63
+LIMIT_BYTES = 2**63
 
 
 def parse_size(text: str) -> int:
@@ -32,7 +32,7 @@ def parse_size(text: str) -> int:
     size_bytes = int(number * _UNITS.get(unit, 1))
     if size_bytes < 1:
         raise UsageError("a size is at least one byte", where=repr(text), then="give a larger one")
-    if size_bytes >= _LIMIT_BYTES:
+    if size_bytes >= LIMIT_BYTES:
         raise UsageError("a size is below 2**63 bytes", where=repr(text), then="give a smaller one")
     return size_bytes
 
@@ -65,9 +65,9 @@ def echo_size(size_bytes: int) -> str:
 def _number(text: str) -> Decimal:
     """Return a number, at most the limit: to work out 1e999999 takes for ever."""
     try:
-        return min(Decimal(text), Decimal(_LIMIT_BYTES))
+        return min(Decimal(text), Decimal(LIMIT_BYTES))
     except InvalidOperation:  # an exponent that no Decimal has
-        return Decimal(_LIMIT_BYTES)
+        return Decimal(LIMIT_BYTES)
 
 
 def _advice(unit: str) -> str:

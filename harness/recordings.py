@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from dsgen.size import LIMIT_BYTES
 from harness.analysis.recording import DataFile, Recording, Records, WorkerFacts
 from harness.errors import ResultError
 from harness.worker.record import ROW, STEP, WINDOW, Eviction, FileClass, MachineWindow, SourceCount
@@ -103,7 +104,7 @@ def read_files(path: Path) -> dict[int, DataFile]:
 
 
 def _size_bytes(value: int) -> int:
-    if not isinstance(value, int) or not 0 <= value < 2**63:
+    if not isinstance(value, int) or not 0 <= value < LIMIT_BYTES:
         raise ValueError(f"a size of {value!r} bytes")
     return value
 

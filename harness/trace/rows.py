@@ -107,9 +107,10 @@ def import_rows(
     paths = dict.fromkeys(one.call.path for _, one, _ in kept)
     numbers = {path: number for number, path in enumerate(paths)}
     calls = [one.call for _, one, _ in kept]
-    told = {**_ends(calls), **trace.sizes}
-    files = _files(calls, numbers, kinds, {**sizes, **told})
-    read = {one.path for one in calls if _OPS[one.name] in (Op.READ, Op.PREAD) and one.returned > 0}
+    reached = _reached(calls)
+    told = {**_ends(calls, reached), **trace.sizes}
+    files = _files(reached, numbers, kinds, {**sizes, **told})
+    read = {one.path for one in calls if _is_read(one) and one.returned > 0}
     labels = [marks.label(seated[one.thread].rank, number) for number, one, _ in kept]
     rows = np.array(
         [
@@ -159,7 +160,7 @@ def _row(
     )
 
 
-def _reached(calls: Sequence[Call]) -> Counter[str]:
+def _reached(calls: Sequence[Call]) -> dict[str, int]:
     """Return path -> the end of what was read or written of it."""
     reached: Counter[str] = Counter()
     for call in calls:
@@ -168,26 +169,28 @@ def _reached(calls: Sequence[Call]) -> Counter[str]:
     return reached
 
 
-def _ends(calls: Sequence[Call]) -> dict[str, int]:
+def _is_read(call: Call) -> bool:
+    return _OPS[call.name] in (Op.READ, Op.PREAD)
+
+
+def _ends(calls: Sequence[Call], reached: Mapping[str, int]) -> dict[str, int]:
     """Return path -> bytes of files whose end was met: a read there returned nothing."""
-    reached = _reached(calls)
     return {
         one.path: one.offset
         for one in calls
-        if _OPS[one.name] in (Op.READ, Op.PREAD)
-        and (one.returned, one.offset) == (0, reached[one.path])
+        if _is_read(one)
+        and (one.returned, one.offset) == (0, reached.get(one.path, 0))
         and one.requested > 0
     }
 
 
 def _files(
-    calls: Sequence[Call],
+    reached: Mapping[str, int],
     numbers: Mapping[str, int],
     kinds: Mapping[str, Mapped | None],
     known: Mapping[str, int],
 ) -> dict[int, DataFile]:
-    """Return the file table; a size that is not known is the end of what was read."""
-    reached = _reached(calls)
+    """Return the file table; a size that is not known is the end of what was read or written."""
     files = {}
     for path, number in numbers.items():
         kind = kinds[path]
@@ -195,7 +198,7 @@ def _files(
             continue
         files[number] = DataFile(
             path=path,
-            size_bytes=max(known.get(path, 0), reached[path]),
+            size_bytes=max(known.get(path, 0), reached.get(path, 0)),
             file_class=kind.file_class,
             role=kind.role,
         )

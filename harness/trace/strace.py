@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
+from dsgen.size import LIMIT_BYTES
 from harness.trace.calls import Call, Life, Log, Trace, Traced, outcome
 from harness.trace.lines import RawCall, read_lines
 
@@ -57,8 +58,6 @@ _MAKERS = (
 _PAIR = re.compile(r"\[(\d+)(?:<[^>]*>)?, (\d+)(?:<[^>]*>)?\]")
 # A number that comes again belongs to another process.
 _NEXT_LIFE = 1 << 22
-# A file is not larger.
-_MOST_BYTES = 2**63 - 1
 # After what begins and ends at a line comes who ends there.
 _EXITS = 2
 
@@ -252,7 +251,7 @@ class _Follower:
             return
         name = self._names[raw.thread]
         if call.name in ("fstat", "stat") and (size := _SIZE.search(raw.arguments)):
-            if int(size[1]) > _MOST_BYTES:
+            if int(size[1]) >= LIMIT_BYTES:
                 raise ValueError(f"a size of {size[1]} bytes")
             self.sizes[call.path] = int(size[1])
         self.traced[number] = Traced(

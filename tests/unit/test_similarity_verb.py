@@ -269,6 +269,17 @@ def test_runs_that_ended_early_and_other_regimes_are_told(runs, similarity, tmp_
     assert "Different numbers of files read (train, x): original 16, generated 12." in page
 
 
+@pytest.mark.spoils
+def test_a_run_without_a_result_is_as_the_worker_left_it(runs, similarity, tmp_path):
+    words = runs(seeds=(1,), sides=("original",))
+    place = write(tmp_path / "killed", volumes(SIZES, ranks=2, batch_size=2))
+    (place / "result.json").unlink()
+    (place / "worker.json").write_text(json.dumps({"status": "interrupted"}))
+    _, _, page, said = similarity(*words, "--generated", str(place))
+    assert "the run is interrupted: its calls may not be all" in said
+    assert "the run is interrupted" in page
+
+
 def test_runs_of_other_regimes_are_compared_by_their_calls(runs, similarity, tmp_path):
     words = runs(sides=("original",))
     for seed in (1, 2, 3):

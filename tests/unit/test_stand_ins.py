@@ -1,5 +1,6 @@
 """Stand-ins of the originals: their names and sizes, as real bytes or as holes."""
 
+import argparse
 import json
 import os
 import subprocess
@@ -27,6 +28,9 @@ from dsgen.workloads.bert_records import (
     framed_blocks,
 )
 from dsgen.write import generate
+from harness.config import resolve
+from harness.dataset import planned
+from harness.flags import add_flags
 
 ROOT = Path(__file__).parents[2]
 GIB = 2**30
@@ -61,6 +65,19 @@ def test_who_has_another_number_of_files_than_the_original_is_told(workload, law
     layout = plan(workload, size_bytes=16 * GIB, seed=1, wanted=wanted)
     line = other_file_count(layout)
     assert line is None if said is None else line.startswith(said)
+
+
+@pytest.mark.parametrize("size", ["16GiB", "200GiB"])
+@pytest.mark.parametrize("workload", ["bert", "dlrm"])
+def test_what_is_generated_by_default_has_the_files_of_the_stand_in(workload, size, tmp_path):
+    parser = argparse.ArgumentParser()
+    add_flags(parser)
+    layout = planned(resolve(workload, parser.parse_args(["--size", size]), tmp_path))
+    size_bytes = layout.parameters.size_requested_bytes
+    original = plan(workload, size_bytes=size_bytes, seed=7, wanted=STAND_INS[workload].wanted)
+    assert [(file.path, file.bytes) for file in layout.files] == [
+        (file.path, file.bytes) for file in original.files
+    ]
 
 
 def test_generate_says_that_the_original_has_another_number_of_files(tmp_path):
